@@ -1,0 +1,187 @@
+package api
+
+import (
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Object is what every served type is.
+type Object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// Kind declares one served kind; T is its struct (corev1.Pod), whose pointer is an [Object].
+// Hooks are optional. They own the object that they are given first and may change it, unless they
+// validate; the old object is shared and must not be changed.
+type Kind[T any] struct {
+	Group, Version, Name, Plural string
+	// Singular is the lower-case name when empty.
+	Singular string
+	// Short are kubectl's short names; Categories are groups such as "all".
+	Short, Categories []string
+	Namespaced        bool
+	// StoragePrefix is the folder under /registry/ when it is not the plural (nodes are "minions").
+	StoragePrefix string
+	// TTLSeconds removes objects this long after their last write; 0 keeps them.
+	TTLSeconds int64
+
+	Subresources Subresources
+	Scale        *Scale[T]
+	// Generation says that metadata.generation counts the changes of everything but metadata and status.
+	Generation bool
+	// StatusMetadata lets writes of the status subresource change labels and annotations, as
+	// Kubernetes allows for pods and nodes; elsewhere only the status is taken.
+	StatusMetadata bool
+	// UnconditionalUpdateForbidden refuses updates without a resourceVersion.
+	UnconditionalUpdateForbidden bool
+	// CreateOnUpdate lets PUT of an absent name create it (leases, events, endpoints…).
+	CreateOnUpdate bool
+
+	// Default fills what the user left out. It is idempotent.
+	Default func(obj *T)
+	// Prepare runs before validation, after the server has dealt with status and generation; old is
+	// nil on create.
+	Prepare func(obj, old *T)
+	// ValidateName checks metadata.name; a DNS subdomain when nil.
+	ValidateName func(name string, prefix bool) []string
+	// Validate checks a whole object; old is nil on create.
+	Validate func(obj, old *T) field.ErrorList
+	// ValidateStatus checks a write of the status subresource.
+	ValidateStatus func(obj, old *T) field.ErrorList
+	// Warn returns the sentences that the Warning headers of a write carry.
+	Warn func(obj, old *T) []string
+
+	// Columns print the table, all of it: see [NameColumn] and [AgeColumn].
+	Columns []Column[T]
+	// Fields are the selectable fields beyond metadata.name and metadata.namespace.
+	Fields map[string]func(obj *T) string
+	// Indexed names those of Fields whose equality watches must not cost the other watchers anything.
+	Indexed []string
+}
+
+// Subresources is the set of the generic subresources of a kind.
+type Subresources uint8
+
+// The generic subresources.
+const (
+	Status Subresources = 1 << iota
+	// StatusAndScale needs [Kind.Scale].
+	scale
+	StatusAndScale = Status | scale
+)
+
+// Scale tells how the scale subresource reads and writes a kind.
+type Scale[T any] struct {
+	// Get returns replicas, status.replicas and the selector in its string form.
+	Get func(obj *T) (spec, status int32, selector string)
+	Set func(obj *T, replicas int32)
+}
+
+// Column is a column of the table that kubectl prints.
+type Column[T any] struct {
+	Name string
+	// Type is string, integer, boolean, number or date; "string" when empty.
+	Type, Format, Description string
+	// Priority 0 is always printed, others only with -o wide.
+	Priority int32
+	// Cell returns a string, bool, integer or float.
+	Cell func(obj *T) any
+}
+
+// Resource erases the type of the declaration. It panics when T is no [Object]: a declaration that
+// cannot work must not start.
+func (k Kind[T]) Resource() *Resource {
+	r := k.describe()
+	k.addHooks(r)
+	k.addColumns(r)
+	for name, value := range k.Fields {
+		r.Fields[name] = func(o Object) string { return value(cast[T](o)) }
+	}
+	return r
+}
+
+func (k Kind[T]) describe() *Resource {
+	r := newResource(k.Group, k.Version, k.Name, k.Plural, any(new(T)).(Object))
+	if k.Singular != "" {
+		r.Singular = k.Singular
+	}
+	if k.StoragePrefix != "" {
+		r.StoragePrefix = k.StoragePrefix
+	}
+	r.Short, r.Categories = k.Short, k.Categories
+	r.Namespaced, r.TTLSeconds = k.Namespaced, k.TTLSeconds
+	r.HasStatus, r.HasScale = k.Subresources&Status != 0, k.Subresources&scale != 0
+	r.Generation, r.StatusMetadata = k.Generation, k.StatusMetadata
+	r.UnconditionalUpdateForbidden, r.CreateOnUpdate = k.UnconditionalUpdateForbidden, k.CreateOnUpdate
+	r.Indexed = k.Indexed
+	if k.ValidateName != nil {
+		r.ValidateName = k.ValidateName
+	}
+	return r
+}
+
+func (k Kind[T]) addHooks(r *Resource) {
+	if k.Default != nil {
+		r.Default = func(o Object) { k.Default(cast[T](o)) }
+	}
+	if k.Prepare != nil {
+		r.Prepare = func(o, old Object) { k.Prepare(cast[T](o), cast[T](old)) }
+	}
+	if k.Validate != nil {
+		r.Validate = func(o, old Object) field.ErrorList { return k.Validate(cast[T](o), cast[T](old)) }
+	}
+	if k.ValidateStatus != nil {
+		r.ValidateStatus = func(o, old Object) field.ErrorList { return k.ValidateStatus(cast[T](o), cast[T](old)) }
+	}
+	if k.Warn != nil {
+		r.Warn = func(o, old Object) []string { return k.Warn(cast[T](o), cast[T](old)) }
+	}
+	if k.Scale != nil {
+		r.GetScale = func(o Object) *autoscalingv1.Scale { return scaleOf(o, k.Scale.Get, cast[T](o)) }
+		r.SetScale = func(o Object, replicas int32) { k.Scale.Set(cast[T](o), replicas) }
+	}
+}
+
+func (k Kind[T]) addColumns(r *Resource) {
+	for _, c := range k.Columns {
+		if c.Type == "" {
+			c.Type = "string"
+		}
+		r.Columns = append(r.Columns, metav1.TableColumnDefinition{
+			Name: c.Name, Type: c.Type, Format: c.Format, Description: c.Description, Priority: c.Priority,
+		})
+	}
+	if len(k.Columns) == 0 {
+		return
+	}
+	r.Cells = func(o Object) []any {
+		obj, cells := cast[T](o), make([]any, len(k.Columns))
+		for i := range k.Columns {
+			cells[i] = k.Columns[i].Cell(obj)
+		}
+		return cells
+	}
+}
+
+func cast[T any](o Object) *T {
+	if o == nil {
+		return nil
+	}
+	return any(o).(*T)
+}
+
+func scaleOf[T any](o Object, get func(*T) (int32, int32, string), obj *T) *autoscalingv1.Scale {
+	spec, status, selector := get(obj)
+	return &autoscalingv1.Scale{
+		TypeMeta: metav1.TypeMeta{APIVersion: "autoscaling/v1", Kind: "Scale"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(),
+			ResourceVersion: o.GetResourceVersion(), CreationTimestamp: o.GetCreationTimestamp(),
+		},
+		Spec:   autoscalingv1.ScaleSpec{Replicas: spec},
+		Status: autoscalingv1.ScaleStatus{Replicas: status, Selector: selector},
+	}
+}
