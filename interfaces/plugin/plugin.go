@@ -1,0 +1,56 @@
+// Package plugin is what every plugin and the plugin host share: who a plugin is, how it is configured,
+// how it serves, and which errors cross the wire with their meaning kept. It exists so that a plugin
+// author needs one call to Serve and nothing else of Gantry.
+package plugin
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	goplugin "github.com/hashicorp/go-plugin"
+)
+
+// Kind is the contract a plugin fulfils.
+type Kind string
+
+// The kinds, each a folder under interfaces.
+const (
+	Runtime Kind = "runtime"
+	Network Kind = "network"
+	Service Kind = "service"
+)
+
+// Info says what a plugin is.
+type Info struct {
+	Kind    Kind
+	Name    string
+	Version string
+	// Handlers are the RuntimeClass handlers a runtime plugin serves besides its own name.
+	Handlers []string
+}
+
+// Protocol is the version of the wire between host and plugins. A plugin of another version is refused.
+const Protocol = 1
+
+// Handshake is what host and plugin must agree on before they talk. It is no secret: it only keeps a
+// person from starting a plugin by hand.
+var Handshake = goplugin.HandshakeConfig{
+	ProtocolVersion:  Protocol,
+	MagicCookieKey:   "GANTRY_PLUGIN",
+	MagicCookieValue: "gantry-plugin-v1",
+}
+
+// ConfigVariable names the environment variable with the path of the plugin's JSON configuration.
+const ConfigVariable = "GANTRY_PLUGIN_CONFIG"
+
+// Stopper is an optional power: a plugin that supervises things on the machine takes them down when the
+// node goes down. Stop is idempotent and is not called when only the plugin's process is replaced.
+type Stopper interface {
+	Stop(ctx context.Context) error
+}
+
+// ServerOptions is an optional power: a plugin may add options to the gRPC server that serves it.
+type ServerOptions interface {
+	ServerOptions() []grpc.ServerOption
+}

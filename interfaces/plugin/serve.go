@@ -1,0 +1,147 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"os/signal"
+	"syscall"
+
+	hclog "github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/gantryio/gantry/interfaces/plugin/proto"
+)
+
+// Serve is a plugin's main. It reads the configuration the host gave, strictly, opens the plugin with it
+// and serves it until the process is told to end. It does not return when the plugin cannot be opened:
+// the reason goes to the plugin's log and the process ends with status 1.
+func Serve[C, T any](info Info, register func(grpc.ServiceRegistrar, T), open func(C) (T, error)) {
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)).With("plugin", string(info.Kind)+"/"+info.Name))
+	raw, err := readConfig(os.Getenv(ConfigVariable))
+	if err != nil {
+		fail(err)
+	}
+	config, err := Decode[C](raw)
+	if err != nil {
+		fail(err)
+	}
+	impl, err := open(config)
+	if err != nil {
+		fail(fmt.Errorf("open %s plugin %s: %w", info.Kind, info.Name, err))
+	}
+	sum := sha256.Sum256(raw)
+	endOnTerm()
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig: Handshake,
+		Plugins: goplugin.PluginSet{string(info.Kind): &Wire{Register: func(s grpc.ServiceRegistrar) {
+			register(s, impl)
+			proto.RegisterLifecycleServer(s, &lifecycle{info: info, impl: impl, digest: hex.EncodeToString(sum[:])})
+		}}},
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, serverOptions(impl)...)...)
+		},
+		Logger: hclog.NewNullLogger(),
+	})
+}
+
+func serverOptions(impl any) []grpc.ServerOption {
+	opts := []grpc.ServerOption{
+		grpc.Creds(sameUser{}),
+		grpc.UnaryInterceptor(errorInterceptor),
+		grpc.MaxRecvMsgSize(math.MaxInt32), grpc.MaxSendMsgSize(math.MaxInt32),
+	}
+	if o, ok := impl.(ServerOptions); ok {
+		opts = append(opts, o.ServerOptions()...)
+	}
+	return opts
+}
+
+// endOnTerm lets SIGTERM end the process at once. What a plugin supervises lives on, as with SIGKILL.
+func endOnTerm() {
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	go func() {
+		<-term
+		os.Exit(0)
+	}()
+}
+
+func fail(err error) {
+	slog.Error("cannot serve", "error", err)
+	os.Exit(1)
+}
+
+func readConfig(path string) ([]byte, error) {
+	if path == "" {
+		return []byte("{}"), nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return raw, nil
+}
+
+// Decode reads a configuration strictly: an unknown field is an error.
+func Decode[C any](raw []byte) (C, error) {
+	var c C
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil && err != io.EOF {
+		return c, fmt.Errorf("decode configuration: %w: %w", err, ErrInvalid)
+	}
+	return c, nil
+}
+
+// Wire carries a contract over go-plugin. The plugin's side sets Register; the host's side gets the
+// connection from Dispense.
+type Wire struct {
+	goplugin.NetRPCUnsupportedPlugin
+	Register func(grpc.ServiceRegistrar)
+}
+
+var _ goplugin.GRPCPlugin = (*Wire)(nil)
+
+// GRPCServer registers the contract's services.
+func (w *Wire) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
+	w.Register(s)
+	return nil
+}
+
+// GRPCClient returns the connection itself.
+func (w *Wire) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return conn, nil
+}
+
+type lifecycle struct {
+	proto.UnimplementedLifecycleServer
+	info   Info
+	impl   any
+	digest string
+}
+
+func (l *lifecycle) Describe(context.Context, *proto.DescribeRequest) (*proto.DescribeResponse, error) {
+	return &proto.DescribeResponse{
+		Kind: string(l.info.Kind), Name: l.info.Name, Version: l.info.Version, Handlers: l.info.Handlers,
+		ConfigDigest: l.digest,
+	}, nil
+}
+
+func (l *lifecycle) Stop(ctx context.Context, _ *proto.StopRequest) (*proto.StopResponse, error) {
+	if s, ok := l.impl.(Stopper); ok {
+		if err := s.Stop(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &proto.StopResponse{}, nil
+}

@@ -1,0 +1,58 @@
+// Package service is the contract of service plugins: they make the machine route Services. A plugin is
+// given the whole wanted state each time, so that it can be replaced or restarted at any moment.
+package service
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Proxy routes services.
+type Proxy interface {
+	// Sync makes the machine route exactly the services of the snapshot. It is idempotent, repairs what
+	// somebody else changed, and is all or nothing: after an error the earlier state still routes.
+	Sync(ctx context.Context, snapshot Snapshot) error
+}
+
+// Snapshot is the whole wanted state of a node.
+type Snapshot struct {
+	Services []Service
+	// NodeAddresses are the addresses on which node ports are served; empty means all local ones.
+	NodeAddresses []netip.Addr
+	// PodCIDRs are the pod ranges of the cluster; traffic from elsewhere to a service is masqueraded
+	// when it would otherwise not find back.
+	PodCIDRs []netip.Prefix
+}
+
+// Service is one Service object.
+type Service struct {
+	Namespace, Name string
+
+	ClusterIPs  []netip.Addr
+	ExternalIPs []netip.Addr
+	Ports       []Port
+
+	// AffinitySeconds keeps a client at one endpoint for so long after its last connection; 0 is off.
+	AffinitySeconds uint32
+	// InternalLocal and ExternalLocal are the traffic policies "Local".
+	InternalLocal bool
+	ExternalLocal bool
+}
+
+// Port is one port of a service with the endpoints that serve it now. Without endpoints, connections
+// are refused.
+type Port struct {
+	Name      string
+	Protocol  string // TCP, UDP or SCTP
+	Port      uint16
+	NodePort  uint16 // 0: none
+	Endpoints []Endpoint
+}
+
+// Endpoint is one backend.
+type Endpoint struct {
+	Address netip.Addr
+	Port    uint16
+	// Local says that it is on this node.
+	Local bool
+}
