@@ -54,6 +54,14 @@ type Kind[T any] struct {
 	// Warn returns the sentences that the Warning headers of a write carry.
 	Warn func(obj, old *T) []string
 
+	// Grace makes deletion graceful: it returns for how many seconds the object stays, marked as being
+	// deleted, for whoever runs it to stop; asked is the caller's wish, nil when there is none.
+	Grace func(obj *T, asked *int64) int64
+	// MarkDeleted runs when an object is marked as being deleted, beside its deletionTimestamp.
+	MarkDeleted func(obj *T)
+	// Held tells that something besides metadata.finalizers keeps a deleted object from going.
+	Held func(obj *T) bool
+
 	// Columns print the table, all of it: see [NameColumn] and [AgeColumn].
 	Columns []Column[T]
 	// Fields are the selectable fields beyond metadata.name and metadata.namespace.
@@ -138,6 +146,15 @@ func (k Kind[T]) addHooks(r *Resource) {
 	}
 	if k.Warn != nil {
 		r.Warn = func(o, old Object) []string { return k.Warn(cast[T](o), cast[T](old)) }
+	}
+	if k.Grace != nil {
+		r.Grace = func(o Object, asked *int64) int64 { return k.Grace(cast[T](o), asked) }
+	}
+	if k.MarkDeleted != nil {
+		r.MarkDeleted = func(o Object) { k.MarkDeleted(cast[T](o)) }
+	}
+	if k.Held != nil {
+		r.Held = func(o Object) bool { return k.Held(cast[T](o)) }
 	}
 	if k.Scale != nil {
 		r.GetScale = func(o Object) *autoscalingv1.Scale { return scaleOf(o, k.Scale.Get, cast[T](o)) }

@@ -34,6 +34,9 @@ type Resource struct {
 	Validate       func(obj, old Object) field.ErrorList
 	ValidateStatus func(obj, old Object) field.ErrorList
 	Warn           func(obj, old Object) []string
+	Grace          func(obj Object, asked *int64) int64
+	MarkDeleted    func(obj Object)
+	Held           func(obj Object) bool
 	GetScale       func(obj Object) *autoscalingv1.Scale
 	SetScale       func(obj Object, replicas int32)
 

@@ -1,0 +1,274 @@
+// Package cache is the watch cache: all objects of the store, decoded once and encoded once, for the
+// API server's reads and for the parts that run in its process.
+//
+// One watch over the whole store feeds it, so that revisions of all kinds have one order. Each kind has
+// a collection: a copy-on-write tree whose snapshots cost nothing, a history of recent events from which
+// watches resume, and topics that wake only those watchers whom an event may concern.
+package cache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/store"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	// ErrExpired: the revision is older than what the cache remembers.
+	ErrExpired = errors.New("revision too old")
+	// ErrFuture: the revision has not been reached in time.
+	ErrFuture = errors.New("revision not reached")
+	// ErrSlow: the watcher fell too far behind and was cut.
+	ErrSlow = errors.New("watcher too slow")
+)
+
+// Store is what the cache needs of core/store.
+type Store interface {
+	List(ctx context.Context, prefix string, visit func(store.KV) error) (int64, error)
+	Watch(ctx context.Context, prefix string, revision int64, visit func(events []store.Event, seen int64) error) error
+	Revision(ctx context.Context) (int64, error)
+	AskProgress(ctx context.Context) error
+}
+
+// Cache is safe for concurrent use. New makes one and Run keeps it true.
+type Cache struct {
+	store       Store
+	collections map[string]*Collection // by api.Resource.StoragePrefix
+	byResource  map[*api.Resource]*Collection
+	expected    expected
+
+	synced   chan struct{}
+	revision atomic.Int64
+
+	mu      sync.Mutex
+	waiting map[*waiter]struct{}
+}
+
+type waiter struct {
+	revision int64
+	reached  chan struct{}
+}
+
+const root = "/registry/"
+
+// New returns a cache of all kinds of the registry; it is empty until Run has loaded it.
+func New(st Store, registry *api.Registry) *Cache {
+	c := &Cache{
+		store:       st,
+		collections: map[string]*Collection{},
+		byResource:  map[*api.Resource]*Collection{},
+		synced:      make(chan struct{}),
+		waiting:     map[*waiter]struct{}{},
+	}
+	for _, r := range registry.All() {
+		col := newCollection(r, &c.revision)
+		c.collections[r.StoragePrefix], c.byResource[r] = col, col
+	}
+	return c
+}
+
+// Of returns the collection of a registered kind.
+func (c *Cache) Of(r *api.Resource) *Collection { return c.byResource[r] }
+
+// Synced is closed once the store has been loaded.
+func (c *Cache) Synced() <-chan struct{} { return c.synced }
+
+// Revision is the store's revision up to which the cache has seen everything.
+func (c *Cache) Revision() int64 { return c.revision.Load() }
+
+// Run loads the store and follows it until ctx ends. When the watch breaks it goes on where it was;
+// when that is compacted, it loads again and tells watchers the difference.
+func (c *Cache) Run(ctx context.Context) error {
+	for backoff := 10 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
+		err := c.follow(ctx)
+		if ctx.Err() != nil {
+			c.closeTopics()
+			return ctx.Err()
+		}
+		slog.Warn("store watch ended, starting it anew", "revision", c.Revision(), "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff):
+		}
+	}
+}
+
+func (c *Cache) follow(ctx context.Context) error {
+	if c.Revision() == 0 {
+		if err := c.load(ctx); err != nil {
+			return err
+		}
+		close(c.synced)
+	}
+	err := c.store.Watch(ctx, root, c.Revision()+1, func(events []store.Event, seen int64) error {
+		return c.apply(events, seen)
+	})
+	if errors.Is(err, store.ErrCompacted) {
+		return errors.Join(err, c.load(ctx))
+	}
+	return err
+}
+
+// load replaces the content by that of the store. Entries whose revision is unchanged are kept.
+func (c *Cache) load(ctx context.Context) error {
+	found := map[*Collection]map[string]bool{}
+	var changed []store.Event
+	revision, err := c.store.List(ctx, root, func(kv store.KV) error {
+		col := c.owner(kv.Key)
+		if col == nil {
+			return nil
+		}
+		if found[col] == nil {
+			found[col] = map[string]bool{}
+		}
+		found[col][kv.Key] = true
+		if have := col.Get(kv.Key); have == nil || have.Revision != kv.Revision {
+			changed = append(changed, store.Event{KV: kv})
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load the cache: %w", err)
+	}
+	for _, col := range c.collections {
+		for _, e := range col.Snapshot().All() {
+			if !found[col][e.Key] {
+				changed = append(changed, store.Event{KV: store.KV{Key: e.Key, Revision: revision}, Deleted: true})
+			}
+		}
+	}
+	slices.SortFunc(changed, func(a, b store.Event) int { return cmp.Compare(a.Revision, b.Revision) })
+	first := c.Revision() == 0
+	for _, e := range changed {
+		if err := c.applyOne(e); err != nil {
+			return err
+		}
+	}
+	if first {
+		for _, col := range c.collections {
+			col.forget(revision)
+		}
+	}
+	c.advance(revision)
+	return nil
+}
+
+// owner finds the collection of a key by its longest prefix: /registry/services/specs/… is two deep.
+func (c *Cache) owner(key string) *Collection {
+	rest := strings.TrimPrefix(key, root)
+	for i := 0; i < len(rest); i++ {
+		if rest[i] != '/' {
+			continue
+		}
+		if col := c.collections[rest[:i]]; col != nil {
+			return col
+		}
+	}
+	return nil
+}
+
+func (c *Cache) apply(events []store.Event, seen int64) error {
+	for _, e := range events {
+		if err := c.applyOne(e); err != nil {
+			return err
+		}
+	}
+	c.advance(seen)
+	return nil
+}
+
+func (c *Cache) applyOne(e store.Event) error {
+	col := c.owner(e.Key)
+	if col == nil {
+		return nil
+	}
+	if e.Deleted {
+		col.remove(e.Key, e.Revision)
+		return nil
+	}
+	pending := c.expected.take(e.Key, e.Value)
+	entry := &Entry{Key: e.Key, Revision: e.Revision}
+	if pending != nil {
+		entry.Object = pending.obj
+	} else {
+		obj, err := col.resource.DecodeStored(e.Value)
+		if err != nil {
+			// One object that cannot be read must not take the others with it.
+			slog.Error("cannot decode a stored object", "key", e.Key, "revision", e.Revision, "err", err)
+			return nil
+		}
+		entry.Object = obj
+	}
+	entry.Object.SetResourceVersion(formatRevision(e.Revision))
+	col.put(entry)
+	if pending != nil {
+		pending.done <- entry
+	}
+	return nil
+}
+
+func (c *Cache) advance(revision int64) {
+	if revision <= c.revision.Load() {
+		return
+	}
+	c.revision.Store(revision)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w := range c.waiting {
+		if w.revision <= revision {
+			close(w.reached)
+			delete(c.waiting, w)
+		}
+	}
+}
+
+// WaitFor returns once the cache has seen revision; ErrFuture when ctx ends before.
+func (c *Cache) WaitFor(ctx context.Context, revision int64) error {
+	if c.Revision() >= revision {
+		return nil
+	}
+	w := &waiter{revision: revision, reached: make(chan struct{})}
+	c.mu.Lock()
+	c.waiting[w] = struct{}{}
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.waiting, w)
+		c.mu.Unlock()
+	}()
+	if c.Revision() >= revision {
+		return nil
+	}
+	// A quiet external etcd tells its revision only when asked, and may be asked before it has it.
+	ask := time.NewTicker(50 * time.Millisecond)
+	defer ask.Stop()
+	for {
+		select {
+		case <-w.reached:
+			return nil
+		case <-ask.C:
+			_ = c.store.AskProgress(ctx)
+		case <-ctx.Done():
+			return fmt.Errorf("wait for revision %d, have %d: %w", revision, c.Revision(), ErrFuture)
+		}
+	}
+}
+
+// Latest returns once the cache has seen every write that was acknowledged before the call.
+func (c *Cache) Latest(ctx context.Context) error {
+	revision, err := c.store.Revision(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the latest revision: %w", err)
+	}
+	return c.WaitFor(ctx, revision)
+}

@@ -1,0 +1,128 @@
+package cache
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/gantryio/gantry/core/api"
+)
+
+// Collection is all objects of one kind.
+type Collection struct {
+	resource *api.Resource
+	revision *atomic.Int64 // of the whole cache
+
+	mu      sync.RWMutex
+	tree    btree.Map[string, *Entry]
+	changed int64 // revision of the last change
+	history history
+	topics  map[topic]*queue
+	kept    kept
+}
+
+func newCollection(r *api.Resource, revision *atomic.Int64) *Collection {
+	return &Collection{resource: r, revision: revision, topics: map[topic]*queue{}}
+}
+
+// Event is a change of one object.
+type Event struct {
+	// Type is ADDED, MODIFIED or DELETED.
+	Type watch.EventType
+	// Entry is the new version; of a deletion, the last version with the deletion's revision.
+	Entry *Entry
+	// Prev is the version before, nil for ADDED.
+	Prev *Entry
+}
+
+// Get returns the current version, nil when there is none.
+func (c *Collection) Get(key string) *Entry {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	e, _ := c.tree.Get(key)
+	return e
+}
+
+func (c *Collection) put(e *Entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	prev, had := c.tree.Set(e.Key, e)
+	ev := &Event{Type: watch.Added, Entry: e}
+	if had {
+		ev.Type, ev.Prev = watch.Modified, prev
+	}
+	c.publish(ev)
+}
+
+func (c *Collection) remove(key string, revision int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	prev, had := c.tree.Delete(key)
+	if !had {
+		return
+	}
+	last := c.resource.ShallowCopy(prev.Object)
+	last.SetResourceVersion(formatRevision(revision))
+	c.publish(&Event{
+		Type:  watch.Deleted,
+		Entry: &Entry{Key: key, Revision: revision, Object: last},
+		Prev:  prev,
+	})
+}
+
+func (c *Collection) publish(ev *Event) {
+	c.changed = ev.Entry.Revision
+	c.history.add(ev)
+	c.wake(ev)
+}
+
+// forget drops the history: watches can start at revision but not before.
+func (c *Collection) forget(revision int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.history = history{floor: revision}
+}
+
+// history is a ring of the latest events, oldest first.
+type history struct {
+	events []*Event
+	start  int
+	// floor is the highest revision whose events may be missing.
+	floor int64
+}
+
+const historyMax = 8192
+
+func (h *history) add(ev *Event) {
+	if len(h.events) < historyMax {
+		h.events = append(h.events, ev)
+		return
+	}
+	h.floor = h.events[h.start].Entry.Revision
+	h.events[h.start] = ev
+	h.start = (h.start + 1) % historyMax
+}
+
+// since returns the events after revision, and false when some of them are no longer there.
+func (h *history) since(revision int64) ([]*Event, bool) {
+	if revision < h.floor {
+		return nil, false
+	}
+	n := len(h.events)
+	lo, hi := 0, n
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if h.events[(h.start+mid)%n].Entry.Revision > revision {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	out := make([]*Event, 0, n-lo)
+	for i := lo; i < n; i++ {
+		out = append(out, h.events[(h.start+i)%n])
+	}
+	return out, true
+}

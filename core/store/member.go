@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+)
+
+// member is the embedded etcd: one voter without listeners, reached by function calls.
+type member struct {
+	etcd   *embed.Etcd
+	client *clientv3.Client
+}
+
+func startMember(ctx context.Context, cfg Config) (*member, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("start etcd: neither a data folder nor endpoints are given")
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("start etcd: %w", err)
+	}
+	// Two segments are allocated ahead; etcd's 64 MiB each would be most of a small disk.
+	wal.SegmentSizeBytes = 16 << 20
+	e, err := embed.StartEtcd(embedConfig(cfg))
+	if err != nil {
+		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+	case err := <-e.Err():
+		e.Close()
+		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
+	case <-e.Server.StopNotify():
+		e.Close()
+		return nil, fmt.Errorf("start etcd in %s: it stopped", cfg.Dir)
+	case <-ctx.Done():
+		e.Close()
+		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, ctx.Err())
+	}
+	return &member{etcd: e, client: v3client.New(e.Server)}, nil
+}
+
+func embedConfig(cfg Config) *embed.Config {
+	c := embed.NewConfig()
+	c.Name, c.Dir = "gantry", cfg.Dir
+	c.LogLevel = "error"
+	c.TickMs = uint(cfg.tick() / time.Millisecond)
+	c.ElectionMs = 10 * c.TickMs
+	// Nobody dials it: the peer address is only a name in the member list.
+	self := url.URL{Scheme: "http", Host: "localhost:2380"}
+	c.ListenPeerUrls, c.ListenClientUrls = nil, nil
+	c.AdvertisePeerUrls = []url.URL{self}
+	c.AdvertiseClientUrls = nil
+	c.InitialCluster = c.Name + "=" + self.String()
+	c.QuotaBackendBytes = cfg.quota()
+	c.MaxRequestBytes = 3 << 20
+	// No follower ever catches up from memory.
+	c.SnapshotCatchUpEntries = 100
+	c.SnapshotCount = 5000
+	return c
+}
+
+func (m *member) stop() {
+	_ = m.client.Close()
+	m.etcd.Close()
+}

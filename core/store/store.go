@@ -1,0 +1,189 @@
+// Package store keeps revisioned bytes in etcd and knows nothing of kinds.
+//
+// It exists so that nobody else touches etcd: the embedded member or the external cluster, leases for
+// objects that expire, compaction, quota and free space are dealt with here. Revisions are etcd's; an
+// acknowledged write is durable.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	// ErrExists: the key of a Create is taken.
+	ErrExists = errors.New("key exists")
+	// ErrConflict: the key has another revision than was asked for, or is gone.
+	ErrConflict = errors.New("revision conflict")
+	// ErrCompacted: the revision is too old to be read or watched from.
+	ErrCompacted = errors.New("revision compacted")
+	// ErrNoSpace: the disk or the quota is full. Reads and deletes still work.
+	ErrNoSpace = errors.New("no space left for the store")
+	// ErrTooLarge: etcd refuses a value of this size.
+	ErrTooLarge = errors.New("value too large")
+)
+
+// KV is a stored value and the revisions of its last write and its creation.
+type KV struct {
+	Key                 string
+	Value               []byte
+	Revision, CreatedAt int64
+}
+
+// Store is safe for concurrent use. Open makes one; Close ends it.
+type Store struct {
+	client *clientv3.Client
+	member *member // nil when etcd is external
+	leases leases
+	space  space // of the embedded member
+
+	// acked is the highest revision that a call here was answered with.
+	acked atomic.Int64
+}
+
+// Open starts the embedded member or connects to the endpoints of cfg, and waits until it answers.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s := &Store{}
+	var err error
+	if len(cfg.Endpoints) == 0 {
+		if s.member, err = startMember(ctx, cfg); err != nil {
+			return nil, err
+		}
+		s.client = s.member.client
+		s.space = space{dir: cfg.Dir, reserve: cfg.reserve()}
+	} else if s.client, err = dial(cfg); err != nil {
+		return nil, err
+	}
+	s.leases.client = s.client
+	if _, err := s.remoteRevision(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("read from etcd: %w", err)
+	}
+	return s, nil
+}
+
+// Close releases the connection and stops the embedded member.
+func (s *Store) Close() {
+	if s.member != nil {
+		s.member.stop()
+		return
+	}
+	_ = s.client.Close()
+}
+
+// Get reads the latest value; ok is false when there is none. The read is linearizable.
+func (s *Store) Get(ctx context.Context, key string) (kv KV, ok bool, err error) {
+	resp, err := s.client.Get(ctx, key)
+	if err != nil {
+		return KV{}, false, fmt.Errorf("get %s: %w", key, translate(err))
+	}
+	s.saw(resp.Header.Revision)
+	if len(resp.Kvs) == 0 {
+		return KV{}, false, nil
+	}
+	return fromProto(resp.Kvs[0]), true, nil
+}
+
+// Create writes a new key and returns its revision; ErrExists when it is taken. ttlSeconds above 0
+// removes the key that long after the write, give or take a minute.
+func (s *Store) Create(ctx context.Context, key string, value []byte, ttlSeconds int64) (int64, error) {
+	rev, err := s.put(ctx, key, value, 0, ttlSeconds)
+	if errors.Is(err, ErrConflict) {
+		return 0, fmt.Errorf("create %s: %w", key, ErrExists)
+	}
+	return rev, err
+}
+
+// Update replaces the value that has the given revision and returns the new revision; ErrConflict
+// when the key has another revision or is gone.
+func (s *Store) Update(ctx context.Context, key string, value []byte, revision, ttlSeconds int64) (int64, error) {
+	return s.put(ctx, key, value, revision, ttlSeconds)
+}
+
+func (s *Store) put(ctx context.Context, key string, value []byte, revision, ttlSeconds int64) (int64, error) {
+	if err := s.space.check(); err != nil {
+		return 0, fmt.Errorf("put %s: %w", key, err)
+	}
+	var opts []clientv3.OpOption
+	if ttlSeconds > 0 {
+		id, err := s.leases.get(ctx, ttlSeconds)
+		if err != nil {
+			return 0, fmt.Errorf("lease for %s: %w", key, translate(err))
+		}
+		opts = append(opts, clientv3.WithLease(id))
+	}
+	resp, err := s.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).
+		Then(clientv3.OpPut(key, string(value), opts...)).
+		Commit()
+	if err != nil {
+		return 0, fmt.Errorf("put %s: %w", key, translate(err))
+	}
+	s.saw(resp.Header.Revision)
+	if !resp.Succeeded {
+		return 0, fmt.Errorf("put %s at revision %d: %w", key, revision, ErrConflict)
+	}
+	return resp.Header.Revision, nil
+}
+
+// Delete removes the key that has the given revision and returns the revision of the deletion;
+// ErrConflict when the key has another revision or is gone.
+func (s *Store) Delete(ctx context.Context, key string, revision int64) (int64, error) {
+	resp, err := s.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).
+		Then(clientv3.OpDelete(key)).
+		Commit()
+	if err != nil {
+		return 0, fmt.Errorf("delete %s: %w", key, translate(err))
+	}
+	s.saw(resp.Header.Revision)
+	if !resp.Succeeded {
+		return 0, fmt.Errorf("delete %s at revision %d: %w", key, revision, ErrConflict)
+	}
+	return resp.Header.Revision, nil
+}
+
+// Revision returns a revision at least as high as that of every write acknowledged to anybody before
+// the call. With the embedded member, whose only writer is this process, it costs nothing.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	if s.member != nil {
+		return s.acked.Load(), nil
+	}
+	return s.remoteRevision(ctx)
+}
+
+func (s *Store) remoteRevision(ctx context.Context) (int64, error) {
+	resp, err := s.client.Get(ctx, "/registry", clientv3.WithCountOnly())
+	if err != nil {
+		return 0, translate(err)
+	}
+	s.saw(resp.Header.Revision)
+	return resp.Header.Revision, nil
+}
+
+func (s *Store) saw(revision int64) {
+	for {
+		old := s.acked.Load()
+		if revision <= old || s.acked.CompareAndSwap(old, revision) {
+			return
+		}
+	}
+}
+
+func translate(err error) error {
+	switch {
+	case errors.Is(err, rpctypes.ErrCompacted):
+		return ErrCompacted
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case errors.Is(err, rpctypes.ErrRequestTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return err
+}

@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func open(t *testing.T, dir string) *Store {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s, err := Open(ctx, Config{Dir: dir, Tick: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestWritesCompareRevisions(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	ctx := t.Context()
+	first, err := s.Create(ctx, "/registry/a", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Create(ctx, "/registry/a", []byte("2"), 0); !errors.Is(err, ErrExists) {
+		t.Errorf("second create: got %v, want ErrExists", err)
+	}
+	second, err := s.Update(ctx, "/registry/a", []byte("2"), first, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Update(ctx, "/registry/a", []byte("3"), first, 0); !errors.Is(err, ErrConflict) {
+		t.Errorf("update at an old revision: got %v, want ErrConflict", err)
+	}
+	if _, err := s.Delete(ctx, "/registry/a", first); !errors.Is(err, ErrConflict) {
+		t.Errorf("delete at an old revision: got %v, want ErrConflict", err)
+	}
+	got, ok, err := s.Get(ctx, "/registry/a")
+	want := KV{Key: "/registry/a", Value: []byte("2"), Revision: second, CreatedAt: first}
+	if err != nil || !ok || cmp.Diff(want, got) != "" {
+		t.Errorf("get: %v %v %s", err, ok, cmp.Diff(want, got))
+	}
+	if _, err := s.Delete(ctx, "/registry/a", second); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	if _, err := s.Update(ctx, "/registry/a", []byte("4"), second, 0); !errors.Is(err, ErrConflict) {
+		t.Errorf("update of a deleted key: got %v, want ErrConflict", err)
+	}
+}
+
+func TestAListAndTheWatchAfterItSeeEverythingOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	const n = pageSize + 10
+	for i := range n {
+		if _, err := s.Create(ctx, "/registry/x/"+time.Unix(int64(i), 0).UTC().Format("150405"), []byte("v"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := 0
+	rev, err := s.List(ctx, "/registry/", func(KV) error { listed++; return nil })
+	if err != nil || listed != n {
+		t.Fatalf("list: %d keys, want %d: %v", listed, n, err)
+	}
+	last, err := s.Create(ctx, "/registry/y", []byte("v"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := s.Delete(ctx, "/registry/y", last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []Event
+	err = s.Watch(ctx, "/registry/", rev+1, func(events []Event, _ int64) error {
+		got = append(got, events...)
+		if len(got) > 0 && got[len(got)-1].Revision >= gone {
+			return errors.New("enough")
+		}
+		return nil
+	})
+	want := []Event{
+		{KV: KV{Key: "/registry/y", Value: []byte("v"), Revision: last, CreatedAt: last}},
+		{KV: KV{Key: "/registry/y", Revision: gone}, Deleted: true},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("watch (%v): %s", err, d)
+	}
+}
+
+func TestCompactedRevisionsAreRefused(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	ctx := t.Context()
+	rev, err := s.Create(ctx, "/registry/a", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rev, err = s.Update(ctx, "/registry/a", []byte("2"), rev, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.maintain(ctx, rev); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Watch(ctx, "/registry/", 2, func([]Event, int64) error { return errors.New("got events") })
+	if !errors.Is(err, ErrCompacted) {
+		t.Errorf("watch from a compacted revision: got %v, want ErrCompacted", err)
+	}
+}
+
+func TestAcknowledgedWritesSurviveARestart(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	rev, err := s.Create(t.Context(), "/registry/a", []byte("1"), 3600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = open(t, dir)
+	defer s.Close()
+	if kv, ok, err := s.Get(t.Context(), "/registry/a"); err != nil || !ok || kv.Revision != rev {
+		t.Errorf("after the restart: %+v %v %v", kv, ok, err)
+	}
+	if now, _ := s.Revision(t.Context()); now < rev {
+		t.Errorf("revision went back: %d, was %d", now, rev)
+	}
+}
+
+func TestAFullDiskRefusesWritesOnly(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	rev, err := s.Create(t.Context(), "/registry/a", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.space.reserve = 1 << 62
+	if _, err := s.Update(t.Context(), "/registry/a", []byte("2"), rev, 0); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("update: got %v, want ErrNoSpace", err)
+	}
+	if _, err := s.Delete(t.Context(), "/registry/a", rev); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+}
