@@ -1,0 +1,34 @@
+// Package all lists the kinds that Gantry serves, so that adding one is one line in one place.
+package all
+
+import (
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/apps"
+	"github.com/gantryio/gantry/core/api/coordination"
+	"github.com/gantryio/gantry/core/api/core"
+	"github.com/gantryio/gantry/core/api/discovery"
+	"github.com/gantryio/gantry/core/api/node"
+	"github.com/gantryio/gantry/core/api/scheduling"
+)
+
+// Kinds makes the registry of all kinds, in the order in which discovery announces them.
+func Kinds() *api.Registry {
+	return api.NewRegistry(
+		core.ConfigMaps.Resource(),
+		core.Endpoints.Resource(),
+		core.Events.Resource(),
+		core.Namespaces.Resource(),
+		core.Nodes.Resource(),
+		core.Pods.Resource(),
+		core.Secrets.Resource(),
+		core.ServiceAccounts.Resource(),
+		core.Services.Resource(),
+		apps.ControllerRevisions.Resource(),
+		apps.Deployments.Resource(),
+		apps.ReplicaSets.Resource(),
+		coordination.Leases.Resource(),
+		discovery.EndpointSlices.Resource(),
+		node.RuntimeClasses.Resource(),
+		scheduling.PriorityClasses.Resource(),
+	)
+}
