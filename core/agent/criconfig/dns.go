@@ -1,0 +1,135 @@
+package criconfig
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// ClusterDNS is the cluster's resolver; without servers ClusterFirst behaves like Default.
+type ClusterDNS struct {
+	Servers []string
+	Domain  string
+}
+
+// ParseResolvConf reads a resolv.conf(5).
+func ParseResolvConf(raw []byte) *runtimeapi.DNSConfig {
+	out := &runtimeapi.DNSConfig{}
+	sc := bufio.NewScanner(bytes.NewReader(raw))
+	for sc.Scan() {
+		f := strings.Fields(sc.Text())
+		if len(f) < 2 || strings.HasPrefix(f[0], "#") || strings.HasPrefix(f[0], ";") {
+			continue
+		}
+		switch f[0] {
+		case "nameserver":
+			out.Servers = append(out.Servers, f[1])
+		case "search":
+			out.Searches = nil
+			for _, s := range f[1:] {
+				if s != "." {
+					s = strings.TrimSuffix(s, ".")
+				}
+				out.Searches = append(out.Searches, s)
+			}
+		case "options":
+			out.Options = append(out.Options, f[1:]...)
+		}
+	}
+	return out
+}
+
+// DNS makes the resolver configuration of a pod from its policy, the cluster's resolver and the host's.
+func DNS(p *corev1.Pod, cluster ClusterDNS, host *runtimeapi.DNSConfig) *runtimeapi.DNSConfig {
+	policy := p.Spec.DNSPolicy
+	if policy == corev1.DNSClusterFirstWithHostNet || policy == "" {
+		policy = corev1.DNSClusterFirst
+	}
+	if p.Spec.DNSPolicy == corev1.DNSClusterFirst && p.Spec.HostNetwork ||
+		policy == corev1.DNSClusterFirst && len(cluster.Servers) == 0 {
+		policy = corev1.DNSDefault
+	}
+	out := &runtimeapi.DNSConfig{}
+	switch policy {
+	case corev1.DNSClusterFirst:
+		out.Servers = slices.Clone(cluster.Servers)
+		out.Options = []string{"ndots:5"}
+		if cluster.Domain != "" {
+			out.Searches = []string{fmt.Sprintf("%s.svc.%s", p.Namespace, cluster.Domain), "svc." + cluster.Domain, cluster.Domain}
+		}
+		out.Searches = append(out.Searches, host.GetSearches()...)
+	case corev1.DNSDefault:
+		out.Servers, out.Searches, out.Options = slices.Clone(host.GetServers()), slices.Clone(host.GetSearches()), slices.Clone(host.GetOptions())
+	}
+	if c := p.Spec.DNSConfig; c != nil {
+		out.Servers = unique(append(out.Servers, c.Nameservers...))
+		out.Searches = unique(append(out.Searches, c.Searches...))
+		out.Options = mergeOptions(out.Options, c.Options)
+	}
+	return out
+}
+
+func unique(in []string) []string {
+	var out []string
+	for _, s := range in {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func mergeOptions(have []string, add []corev1.PodDNSConfigOption) []string {
+	for _, o := range add {
+		value := o.Name
+		if o.Value != nil && *o.Value != "" {
+			value += ":" + *o.Value
+		}
+		at := slices.IndexFunc(have, func(s string) bool {
+			name, _, _ := strings.Cut(s, ":")
+			return name == o.Name
+		})
+		if at < 0 {
+			have = append(have, value)
+		} else {
+			have[at] = value
+		}
+	}
+	return have
+}
+
+// Hosts makes the pod's /etc/hosts. The host file is given for pods on the host network only.
+func Hosts(p *corev1.Pod, ips []string, clusterDomain string, hostFile []byte) []byte {
+	var b bytes.Buffer
+	if p.Spec.HostNetwork {
+		b.WriteString("# Managed by the node agent.\n")
+		b.Write(hostFile)
+	} else {
+		b.WriteString("# Managed by the node agent.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
+			"fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n")
+		hostname, domain := Hostname(p, clusterDomain)
+		for _, ip := range ips {
+			switch {
+			case domain != "" && !strings.Contains(hostname, "."):
+				fmt.Fprintf(&b, "%s\t%s.%s\t%s\n", ip, hostname, domain, hostname)
+			case domain != "":
+				short, _, _ := strings.Cut(hostname, ".")
+				fmt.Fprintf(&b, "%s\t%s\t%s\n", ip, hostname, short)
+			default:
+				fmt.Fprintf(&b, "%s\t%s\n", ip, hostname)
+			}
+		}
+	}
+	if len(p.Spec.HostAliases) > 0 {
+		b.WriteString("\n# Entries added by HostAliases.\n")
+		for _, a := range p.Spec.HostAliases {
+			fmt.Fprintf(&b, "%s\t%s\n", a.IP, strings.Join(a.Hostnames, "\t"))
+		}
+	}
+	return b.Bytes()
+}
