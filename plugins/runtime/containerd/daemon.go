@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantryio/gantry/interfaces/plugin/process"
 )
 
 const (
@@ -29,7 +32,7 @@ type daemon struct {
 	config Config
 
 	mu       sync.Mutex
-	current  process
+	current  record
 	stopping bool
 	down     error
 }
@@ -48,17 +51,14 @@ func (d *daemon) start() error {
 	if err != nil {
 		return err
 	}
-	if old, err := readProcess(d.config.processFile()); err == nil {
-		if fd, err := old.open(); err == nil {
-			_ = unix.Close(fd)
-			if old.Config == want {
-				d.current = old
-				slog.Info("adopted containerd", "pid", old.PID)
-				return nil
-			}
-			if err := end(old, 10*time.Second); err != nil {
-				return fmt.Errorf("replace containerd: %w", err)
-			}
+	if old, err := readRecord(d.config.processFile()); err == nil && old.Process.Alive() {
+		if old.Digest == want {
+			d.current = old
+			slog.Info("adopted containerd", "pid", old.Process.PID)
+			return nil
+		}
+		if err := old.Process.End(10 * time.Second); err != nil {
+			return fmt.Errorf("replace containerd: %w", err)
 		}
 	}
 	d.current, err = d.launch(want)
@@ -80,10 +80,10 @@ func (d *daemon) digest() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-func (d *daemon) launch(digest string) (process, error) {
+func (d *daemon) launch(digest string) (record, error) {
 	out, err := d.openLog()
 	if err != nil {
-		return process{}, err
+		return record{}, err
 	}
 	defer func() { _ = out.Close() }()
 	cmd := exec.Command(filepath.Join(d.config.Stack, "containerd"), "--config", d.config.configFile(), "--log-level", "warn")
@@ -92,19 +92,19 @@ func (d *daemon) launch(digest string) (process, error) {
 	cmd.Env = append(os.Environ(), "GOGC=60", "PATH="+d.config.Stack+":"+os.Getenv("PATH"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return process{}, fmt.Errorf("start containerd: %w", err)
+		return record{}, fmt.Errorf("start containerd: %w", err)
 	}
 	go func() { _ = cmd.Wait() }()
-	start, err := startTime(cmd.Process.Pid)
+	id, err := process.Find(cmd.Process.Pid)
 	if err != nil {
-		return process{}, fmt.Errorf("start containerd: it ended at once, see %s: %w", d.config.logFile(), err)
+		return record{}, fmt.Errorf("start containerd: it ended at once, see %s: %w", d.config.logFile(), err)
 	}
-	p := process{PID: cmd.Process.Pid, Start: start, Config: digest}
-	if err := p.write(d.config.processFile()); err != nil {
-		return process{}, errors.Join(fmt.Errorf("record containerd: %w", err), p.signal(unix.SIGKILL))
+	r := record{Process: id, Digest: digest}
+	if err := r.write(d.config.processFile()); err != nil {
+		return record{}, errors.Join(fmt.Errorf("record containerd: %w", err), id.Signal(unix.SIGKILL))
 	}
-	slog.Info("started containerd", "pid", p.PID)
-	return p, nil
+	slog.Info("started containerd", "pid", id.PID)
+	return r, nil
 }
 
 func (d *daemon) openLog() (*os.File, error) {
@@ -126,7 +126,7 @@ func (d *daemon) supervise() {
 	wait := firstBackOff
 	for {
 		began := time.Now()
-		if err := d.process().wait(context.Background()); err != nil {
+		if err := d.process().Wait(context.Background()); err != nil {
 			slog.Error("cannot watch containerd", "error", err)
 		}
 		if d.isStopping() {
@@ -146,10 +146,10 @@ func (d *daemon) supervise() {
 	}
 }
 
-func (d *daemon) process() process {
+func (d *daemon) process() process.ID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.current
+	return d.current.Process
 }
 
 func (d *daemon) isStopping() bool {
@@ -176,23 +176,35 @@ func (d *daemon) stop(grace time.Duration) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopping = true
-	return end(d.current, grace)
+	return d.current.Process.End(grace)
 }
 
-// end asks a process to end and kills it when it does not.
-func end(p process, grace time.Duration) error {
-	if err := p.signal(unix.SIGTERM); err != nil {
+// record is what is written down of the running containerd.
+type record struct {
+	Process process.ID `json:"process"`
+	// Digest is of the configuration and the executable it was started with.
+	Digest string `json:"digest"`
+}
+
+func readRecord(path string) (record, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return record{}, err
+	}
+	var r record
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return record{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	return r, nil
+}
+
+func (r record) write(path string) error {
+	raw, err := json.Marshal(r)
+	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	if err := p.wait(ctx); err == nil {
-		return nil
-	}
-	if err := p.signal(unix.SIGKILL); err != nil {
+	if err := os.WriteFile(path+".new", raw, 0o600); err != nil {
 		return err
 	}
-	ctx, cancel = context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	return p.wait(ctx)
+	return os.Rename(path+".new", path)
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/gantryio/gantry/interfaces/plugin/process"
 )
 
 // Stop implements plugin.Stopper: it removes all sandboxes, ends containerd and leaves no process, mount
@@ -54,8 +56,8 @@ func Cleanup(ctx context.Context, c Config) error {
 		return err
 	}
 	var errs []error
-	if p, err := readProcess(c.processFile()); err == nil {
-		errs = append(errs, end(p, 5*time.Second))
+	if r, err := readRecord(c.processFile()); err == nil {
+		errs = append(errs, r.Process.End(5*time.Second))
 	}
 	errs = append(errs, c.deleteContainers(ctx), c.endShims(), c.unmount())
 	if err := errors.Join(errs...); err != nil {
@@ -99,13 +101,12 @@ func (c Config) endShims() error {
 		if err != nil {
 			continue
 		}
-		start, err := startTime(pid)
+		id, err := process.Find(pid)
 		if err != nil || !c.isShim(pid) {
 			continue
 		}
-		p := process{PID: pid, Start: start}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		errs = append(errs, p.signal(unix.SIGKILL), p.wait(ctx))
+		errs = append(errs, id.Signal(unix.SIGKILL), id.Wait(ctx))
 		cancel()
 	}
 	return errors.Join(errs...)

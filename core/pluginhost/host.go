@@ -1,0 +1,257 @@
+// Package pluginhost finds, verifies, launches, reattaches, watches and restarts plugins. Plugins outlive
+// the host: when a host starts it attaches to those that run already, so that pods never notice that the
+// agent was away.
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gantryio/gantry/interfaces/network"
+	"github.com/gantryio/gantry/interfaces/plugin"
+	"github.com/gantryio/gantry/interfaces/runtime"
+	"github.com/gantryio/gantry/interfaces/service"
+)
+
+// Config says which plugins run and where things are.
+type Config struct {
+	// Dir has the executables, named plugin-<kind>-<name>. If it has a file SHA256SUMS, as sha256sum(1)
+	// writes it, an executable that is not as listed there is refused.
+	Dir string
+	// StateDir keeps what is known of running plugins, their configurations and logs.
+	StateDir string
+	// RunDir gets the sockets, in folders of mode 0700. Its path has at most 64 bytes.
+	RunDir string
+	// Plugins run, in this order: the first of each kind is the default.
+	Plugins []Plugin
+	// Environment is added to the plugins' environment.
+	Environment []string
+}
+
+// Plugin is one plugin to run.
+type Plugin struct {
+	Kind plugin.Kind
+	Name string
+	// Config is given to the plugin as JSON.
+	Config any
+	// Handlers are the RuntimeClass handlers that lead to this runtime, besides its name.
+	Handlers []string
+}
+
+// Ref names the plugin, and its version as far as known, that a thing was made with.
+type Ref struct {
+	Kind    plugin.Kind `json:"kind"`
+	Name    string      `json:"name"`
+	Version string      `json:"version,omitempty"`
+}
+
+func (r Ref) String() string { return string(r.Kind) + "/" + r.Name }
+
+// Host runs the plugins. Make one with New.
+type Host struct {
+	config    Config
+	instances []*instance
+	changes   broadcast
+}
+
+// New checks the configuration; nothing is started.
+func New(c Config) (*Host, error) {
+	const socketRoom = 43 // "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN" and a zero byte
+	if len(c.RunDir)+socketRoom > 107 {
+		return nil, fmt.Errorf("check plugin host: RunDir %q is longer than %d bytes: %w", c.RunDir, 107-socketRoom, plugin.ErrInvalid)
+	}
+	h := &Host{config: c}
+	for _, p := range c.Plugins {
+		if p.Name == "" || !slices.Contains([]plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service}, p.Kind) {
+			return nil, fmt.Errorf("check plugin host: %q is no plugin: %w", string(p.Kind)+"/"+p.Name, plugin.ErrInvalid)
+		}
+		if h.find(p.Kind, p.Name) != nil {
+			return nil, fmt.Errorf("check plugin host: %s/%s is listed twice: %w", p.Kind, p.Name, plugin.ErrInvalid)
+		}
+		h.instances = append(h.instances, newInstance(c, p, h.changes.notify))
+	}
+	return h, nil
+}
+
+// Run keeps all plugins running until ctx ends. They run on afterwards.
+func (h *Host) Run(ctx context.Context) error {
+	if err := h.makeDirs(); err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, i := range h.instances {
+		g.Go(func() error { i.run(ctx); return nil })
+	}
+	return g.Wait()
+}
+
+func (h *Host) makeDirs() error {
+	for _, dir := range []string{h.config.StateDir, h.config.RunDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make plugin folders: %w", err)
+		}
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return fmt.Errorf("make plugin folders: %w", err)
+		}
+	}
+	return nil
+}
+
+// Ready waits until every plugin has been reached once, or says which were not and why.
+func (h *Host) Ready(ctx context.Context) error {
+	for _, i := range h.instances {
+		if _, err := i.conn.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Runtime returns the runtime that serves a RuntimeClass handler; "" is the first one. Calls wait a bounded
+// time while the plugin restarts, then fail with codes.Unavailable.
+//
+// The returned handler is what to pass on in RunPodSandbox: empty when the asked one named a plugin.
+func (h *Host) Runtime(handler string) (rt *runtime.Client, ref Ref, inner string, err error) {
+	for _, i := range h.instances {
+		if i.plugin.Kind != plugin.Runtime {
+			continue
+		}
+		switch {
+		case handler == "" || handler == i.plugin.Name:
+			return runtime.NewClient(i.conn), i.ref(), "", nil
+		case slices.Contains(i.plugin.Handlers, handler):
+			return runtime.NewClient(i.conn), i.ref(), handler, nil
+		}
+	}
+	return nil, Ref{}, "", fmt.Errorf("find runtime for handler %q: %w", handler, plugin.ErrNotFound)
+}
+
+// Runtimes returns the names of the runtime plugins, the default first.
+func (h *Host) Runtimes() []string {
+	var names []string
+	for _, i := range h.instances {
+		if i.plugin.Kind == plugin.Runtime {
+			names = append(names, i.plugin.Name)
+		}
+	}
+	return names
+}
+
+// Network returns a network plugin; "" is the first one.
+func (h *Host) Network(name string) (network.Network, Ref, error) {
+	i, err := h.get(plugin.Network, name)
+	if err != nil {
+		return nil, Ref{}, err
+	}
+	return network.NewClient(i.conn), i.ref(), nil
+}
+
+// Service returns a service plugin; "" is the first one.
+func (h *Host) Service(name string) (service.Proxy, Ref, error) {
+	i, err := h.get(plugin.Service, name)
+	if err != nil {
+		return nil, Ref{}, err
+	}
+	return service.NewClient(i.conn), i.ref(), nil
+}
+
+func (h *Host) get(kind plugin.Kind, name string) (*instance, error) {
+	for _, i := range h.instances {
+		if i.plugin.Kind == kind && (name == "" || i.plugin.Name == name) {
+			return i, nil
+		}
+	}
+	return nil, fmt.Errorf("find %s plugin %q: %w", kind, name, plugin.ErrNotFound)
+}
+
+func (h *Host) find(kind plugin.Kind, name string) *instance {
+	for _, i := range h.instances {
+		if i.plugin.Kind == kind && i.plugin.Name == name {
+			return i
+		}
+	}
+	return nil
+}
+
+// Instance is what is known of a plugin now.
+type Instance struct {
+	Ref
+	PID int
+	// Up says that the plugin answers; Error is why not otherwise.
+	Up    bool
+	Error string
+	// Since is when Up last changed, Restarts how often this host had to launch the plugin again.
+	Since    time.Time
+	Restarts int
+}
+
+// Instances returns the plugins in their configured order.
+func (h *Host) Instances() []Instance {
+	var out []Instance
+	for _, i := range h.instances {
+		out = append(out, i.describe())
+	}
+	return out
+}
+
+// Changed returns a channel that is closed at the next change of any instance.
+func (h *Host) Changed() <-chan struct{} { return h.changes.next() }
+
+// Stop takes down what the plugins supervise and ends them: runtimes first, for the removal of sandboxes
+// needs the network. A plugin that does not run is launched for it, so that leftovers go too. Run must
+// have ended.
+func (h *Host) Stop(ctx context.Context) error {
+	if err := h.makeDirs(); err != nil {
+		return err
+	}
+	var errs []error
+	for _, kind := range []plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service} {
+		for _, i := range h.instances {
+			if i.plugin.Kind == kind {
+				errs = append(errs, i.stop(ctx))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// executable is the path of a plugin's executable.
+func (c Config) executable(p Plugin) string {
+	return filepath.Join(c.Dir, "plugin-"+string(p.Kind)+"-"+p.Name)
+}
+
+func (c Config) file(p Plugin, extension string) string {
+	return filepath.Join(c.StateDir, string(p.Kind)+"-"+p.Name+extension)
+}
+
+// broadcast wakes everybody who waits for the next change.
+type broadcast struct {
+	mu   sync.Mutex
+	wake chan struct{}
+}
+
+func (b *broadcast) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.wake == nil {
+		b.wake = make(chan struct{})
+	}
+	return b.wake
+}
+
+func (b *broadcast) notify() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.wake != nil {
+		close(b.wake)
+		b.wake = nil
+	}
+}
