@@ -75,6 +75,12 @@ func keepAllocated(s, old *corev1.Service) {
 			s.Spec.ClusterIP = old.Spec.ClusterIP
 			s.Spec.ClusterIPs = slices.Clone(old.Spec.ClusterIPs)
 		}
+		if s.Spec.IPFamilyPolicy == nil {
+			s.Spec.IPFamilyPolicy = old.Spec.IPFamilyPolicy
+		}
+		if len(s.Spec.IPFamilies) == 0 {
+			s.Spec.IPFamilies = slices.Clone(old.Spec.IPFamilies)
+		}
 	}
 	if needsNodePort(s) && needsNodePort(old) {
 		keepNodePorts(s, old)
