@@ -10,6 +10,8 @@ type Request struct {
 	// Manager is the field manager that a write is recorded under.
 	Manager string
 	DryRun  bool
+	// Applied tells that managedFields are right already, because the write is a server-side apply.
+	Applied bool
 	// Warn receives the sentences for Warning headers; nil drops them.
 	Warn func(text string)
 }

@@ -97,3 +97,9 @@ func (c *Collection) At(revision int64) (*Snapshot, error) {
 	}
 	return nil, ErrExpired
 }
+
+// Get returns the version of an object in the snapshot, nil when there is none.
+func (s *Snapshot) Get(key string) *Entry {
+	e, _ := s.tree.Get(key)
+	return e
+}

@@ -1,0 +1,178 @@
+package admission
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// newPod returns the pod that is being created, nil for other writes.
+func newPod(a *Attributes) *corev1.Pod {
+	if a.Operation != Create || a.Subresource != "" {
+		return nil
+	}
+	pod, _ := a.Object.(*corev1.Pod)
+	return pod
+}
+
+func refusePod(a *Attributes, format string, args ...any) error {
+	return apierrors.NewForbidden(a.Resource.GroupResource(), a.Object.GetName(), fmt.Errorf(format, args...))
+}
+
+// ServiceAccount gives pods the account "default" when they name none.
+type ServiceAccount struct{}
+
+var _ Mutator = ServiceAccount{}
+
+// Name implements [Plugin].
+func (ServiceAccount) Name() string { return "ServiceAccount" }
+
+// Admit implements [Mutator].
+func (ServiceAccount) Admit(_ context.Context, a *Attributes) error {
+	pod := newPod(a)
+	if pod == nil {
+		return nil
+	}
+	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+		return nil
+	}
+	if pod.Spec.ServiceAccountName == "" {
+		pod.Spec.ServiceAccountName = "default"
+	}
+	pod.Spec.DeprecatedServiceAccount = pod.Spec.ServiceAccountName
+	return nil
+}
+
+// Priority resolves a pod's priority class.
+type Priority struct{ Objects Reader }
+
+var _ Mutator = Priority{}
+
+// Name implements [Plugin].
+func (Priority) Name() string { return "Priority" }
+
+// Admit implements [Mutator].
+func (p Priority) Admit(ctx context.Context, a *Attributes) error {
+	pod := newPod(a)
+	if pod == nil {
+		return nil
+	}
+	value, policy := int32(0), corev1.PreemptLowerPriority
+	if pod.Spec.PriorityClassName == "" {
+		if class := p.Objects.globalDefault(ctx); class != nil {
+			pod.Spec.PriorityClassName, value = class.Name, class.Value
+			if class.PreemptionPolicy != nil {
+				policy = *class.PreemptionPolicy
+			}
+		}
+	} else {
+		class := p.Objects.priorityClass(ctx, pod.Spec.PriorityClassName)
+		if class == nil {
+			return refusePod(a, "no PriorityClass with name %s was found", pod.Spec.PriorityClassName)
+		}
+		value = class.Value
+		if class.PreemptionPolicy != nil {
+			policy = *class.PreemptionPolicy
+		}
+	}
+	if pod.Spec.Priority != nil && *pod.Spec.Priority != value {
+		return refusePod(a, "the integer value of priority (%d) must not be provided in pod spec; priority admission controller computed %d from the given PriorityClass name", *pod.Spec.Priority, value)
+	}
+	pod.Spec.Priority = &value
+	if pod.Spec.PreemptionPolicy == nil {
+		pod.Spec.PreemptionPolicy = &policy
+	}
+	return nil
+}
+
+// RuntimeClass takes a pod's overhead and placement from its runtime class.
+type RuntimeClass struct{ Objects Reader }
+
+var _ Mutator = RuntimeClass{}
+
+// Name implements [Plugin].
+func (RuntimeClass) Name() string { return "RuntimeClass" }
+
+// Admit implements [Mutator].
+func (p RuntimeClass) Admit(ctx context.Context, a *Attributes) error {
+	pod := newPod(a)
+	if pod == nil || pod.Spec.RuntimeClassName == nil {
+		return nil
+	}
+	class := p.Objects.runtimeClass(ctx, *pod.Spec.RuntimeClassName)
+	if class == nil {
+		return refusePod(a, "pod rejected: RuntimeClass %q not found", *pod.Spec.RuntimeClassName)
+	}
+	if class.Overhead != nil {
+		if pod.Spec.Overhead != nil && !sameResources(pod.Spec.Overhead, class.Overhead.PodFixed) {
+			return refusePod(a, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead") //nolint:staticcheck // upstream's words
+		}
+		pod.Spec.Overhead = class.Overhead.PodFixed.DeepCopy()
+	}
+	if class.Scheduling == nil {
+		return nil
+	}
+	for k, v := range class.Scheduling.NodeSelector {
+		if have, ok := pod.Spec.NodeSelector[k]; ok && have != v {
+			return refusePod(a, "pod rejected: conflict: runtimeClass.scheduling.nodeSelector[%s] = %s; pod.spec.nodeSelector[%s] = %s", k, v, k, have)
+		}
+		if pod.Spec.NodeSelector == nil {
+			pod.Spec.NodeSelector = map[string]string{}
+		}
+		pod.Spec.NodeSelector[k] = v
+	}
+	pod.Spec.Tolerations = append(pod.Spec.Tolerations, class.Scheduling.Tolerations...)
+	return nil
+}
+
+func sameResources(a, b map[corev1.ResourceName]resource.Quantity) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for name, q := range a {
+		if other, ok := b[name]; !ok || q.Cmp(other) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// DefaultTolerations lets pods stay five minutes on a node that is unreachable or not ready.
+type DefaultTolerations struct{}
+
+var _ Mutator = DefaultTolerations{}
+
+const defaultTolerationSeconds = 300
+
+// Name implements [Plugin].
+func (DefaultTolerations) Name() string { return "DefaultTolerationSeconds" }
+
+// Admit implements [Mutator].
+func (DefaultTolerations) Admit(_ context.Context, a *Attributes) error {
+	pod := newPod(a)
+	if pod == nil {
+		return nil
+	}
+	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
+		if toleratesEviction(pod.Spec.Tolerations, key) {
+			continue
+		}
+		seconds := int64(defaultTolerationSeconds)
+		pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{
+			Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &seconds,
+		})
+	}
+	return nil
+}
+
+func toleratesEviction(list []corev1.Toleration, key string) bool {
+	for _, t := range list {
+		if (t.Key == key || t.Key == "") && (t.Effect == corev1.TaintEffectNoExecute || t.Effect == "") {
+			return true
+		}
+	}
+	return false
+}

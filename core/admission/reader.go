@@ -1,0 +1,62 @@
+package admission
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+// Reader reads what plugins decide by, as of every acknowledged write.
+type Reader struct {
+	Cache    *cache.Cache
+	Registry *api.Registry
+}
+
+func get[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource, name string) *T {
+	res := r.Registry.Resource(gvr)
+	if res == nil || r.Cache.Latest(ctx) != nil {
+		return nil
+	}
+	entry := r.Cache.Of(res).Get(res.Key("", name))
+	if entry == nil {
+		return nil
+	}
+	obj, _ := any(entry.Object).(*T)
+	return obj
+}
+
+func (r Reader) namespace(ctx context.Context, name string) *corev1.Namespace {
+	return get[corev1.Namespace](ctx, r, corev1.SchemeGroupVersion.WithResource("namespaces"), name)
+}
+
+func (r Reader) runtimeClass(ctx context.Context, name string) *nodev1.RuntimeClass {
+	return get[nodev1.RuntimeClass](ctx, r, nodev1.SchemeGroupVersion.WithResource("runtimeclasses"), name)
+}
+
+var priorityClasses = schedulingv1.SchemeGroupVersion.WithResource("priorityclasses")
+
+func (r Reader) priorityClass(ctx context.Context, name string) *schedulingv1.PriorityClass {
+	return get[schedulingv1.PriorityClass](ctx, r, priorityClasses, name)
+}
+
+// globalDefault returns the lowest of the priority classes that are the default, nil without one.
+func (r Reader) globalDefault(ctx context.Context) *schedulingv1.PriorityClass {
+	res := r.Registry.Resource(priorityClasses)
+	if res == nil || r.Cache.Latest(ctx) != nil {
+		return nil
+	}
+	var found *schedulingv1.PriorityClass
+	for _, e := range r.Cache.Of(res).Snapshot().All() {
+		class := e.Object.(*schedulingv1.PriorityClass)
+		if class.GlobalDefault && (found == nil || class.Value < found.Value) {
+			found = class
+		}
+	}
+	return found
+}

@@ -1,0 +1,181 @@
+package apiserver
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gantryio/gantry/core/api"
+)
+
+// maxBody is the size of the largest request body, as upstream's.
+const maxBody = 3 << 20
+
+const (
+	typeJSON     = "application/json"
+	typeYAML     = "application/yaml"
+	typeProtobuf = "application/vnd.kubernetes.protobuf"
+)
+
+// fieldValidation says what is done about unknown and doubled fields: Strict, Warn (the default) or Ignore.
+type fieldValidation string
+
+func parseFieldValidation(text string) (fieldValidation, error) {
+	switch text {
+	case "":
+		return "Warn", nil
+	case "Strict", "Warn", "Ignore":
+		return fieldValidation(text), nil
+	}
+	return "", apierrors.NewBadRequest(fmt.Sprintf("invalid fieldValidation %q: supported values: Ignore, Strict, Warn", text))
+}
+
+func readBody(req *http.Request) ([]byte, error) {
+	if req.ContentLength > maxBody {
+		return nil, errTooLarge
+	}
+	var buf bytes.Buffer
+	if req.ContentLength > 0 {
+		buf.Grow(int(req.ContentLength) + bytes.MinRead)
+	}
+	if _, err := buf.ReadFrom(io.LimitReader(req.Body, maxBody+1)); err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("read the body: %v", err))
+	}
+	if buf.Len() > maxBody {
+		return nil, errTooLarge
+	}
+	return buf.Bytes(), nil
+}
+
+var errTooLarge = apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBody))
+
+// contentType is the media type of the body; JSON when none is given.
+func contentType(req *http.Request) string {
+	text := req.Header.Get("Content-Type")
+	if text == "" || text == typeJSON {
+		return typeJSON
+	}
+	mediaType, _, err := mime.ParseMediaType(text)
+	if err != nil {
+		return text
+	}
+	return mediaType
+}
+
+// decodeBody reads a body of any served format into obj, whose kind must be gvk if the body tells one.
+func decodeBody(mediaType string, data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict fieldValidation, warn func(string)) error {
+	switch mediaType {
+	case typeProtobuf:
+		return decodeProtobuf(data, obj, gvk)
+	case typeYAML, "application/x-yaml", "text/yaml":
+		var err error
+		if data, err = toJSON(data, strict, warn); err != nil {
+			return err
+		}
+	case typeJSON:
+	default:
+		return apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "", schema.GroupResource{}, "",
+			"the body of the request was in an unknown format - accepted media types include: "+
+				strings.Join([]string{typeJSON, typeYAML, typeProtobuf}, ", "), 0, false)
+	}
+	return decodeJSON(data, obj, gvk, strict, warn)
+}
+
+func decodeProtobuf(data []byte, obj runtime.Object, gvk schema.GroupVersionKind) error {
+	raw, ok := bytes.CutPrefix(data, api.ProtobufPrefix)
+	if !ok {
+		return apierrors.NewBadRequest("provided data does not appear to be a protobuf message, expected prefix " + fmt.Sprintf("%q", api.ProtobufPrefix))
+	}
+	var u runtime.Unknown
+	if err := u.Unmarshal(raw); err != nil {
+		return errCannotDecode(gvk, err)
+	}
+	if err := checkKind(schema.FromAPIVersionAndKind(u.APIVersion, u.Kind), gvk); err != nil {
+		return err
+	}
+	if err := api.UnmarshalProtobuf(u.Raw, obj); err != nil {
+		return errCannotDecode(gvk, err)
+	}
+	obj.GetObjectKind().SetGroupVersionKind(gvk)
+	return nil
+}
+
+// toJSON converts YAML, in which a key may stand only once.
+func toJSON(data []byte, strict fieldValidation, warn func(string)) ([]byte, error) {
+	if strict != "Ignore" {
+		out, err := yaml.YAMLToJSONStrict(data)
+		if err == nil {
+			return out, nil
+		}
+		if strict == "Strict" {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
+		}
+		if warn != nil {
+			warn(err.Error())
+		}
+	}
+	out, err := yaml.YAMLToJSON(data)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
+	}
+	return out, nil
+}
+
+func decodeJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict fieldValidation, warn func(string)) error {
+	var loose []error
+	var err error
+	if strict == "Ignore" || strict == "Warn" && warn == nil {
+		err = kjson.UnmarshalCaseSensitivePreserveInts(data, obj)
+	} else {
+		loose, err = kjson.UnmarshalStrict(data, obj)
+	}
+	if err != nil {
+		return errCannotDecode(gvk, err)
+	}
+	if err := checkKind(obj.GetObjectKind().GroupVersionKind(), gvk); err != nil {
+		return err
+	}
+	obj.GetObjectKind().SetGroupVersionKind(gvk)
+	if len(loose) == 0 {
+		return nil
+	}
+	if strict == "Strict" {
+		texts := make([]string, len(loose))
+		for i, e := range loose {
+			texts[i] = e.Error()
+		}
+		return errCannotDecode(gvk, fmt.Errorf("strict decoding error: %s", strings.Join(texts, ", ")))
+	}
+	for _, e := range loose {
+		warn(e.Error())
+	}
+	return nil
+}
+
+// checkKind lets a body leave its kind out.
+func checkKind(got, want schema.GroupVersionKind) error {
+	if got.Empty() || got == want {
+		return nil
+	}
+	if got.Kind != "" && got.Version == "" {
+		return apierrors.NewBadRequest(fmt.Sprintf("Object 'apiVersion' is missing in a body of kind %s", got.Kind)) //nolint:staticcheck // upstream's words
+	}
+	if got.Kind == "" && got.GroupVersion() == want.GroupVersion() {
+		return nil
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: expected %s, got %s",
+		want.Kind, want.Version, want.Kind, want, got))
+}
+
+func errCannotDecode(gvk schema.GroupVersionKind, err error) error {
+	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", gvk.Kind, gvk.Version, gvk.Kind, err))
+}

@@ -1,0 +1,291 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/auth"
+)
+
+// requestTime bounds every request that is no watch and no stream.
+const requestTime = 60 * time.Second
+
+// call is a request for a resource on its way through the server.
+type call struct {
+	ctx   context.Context
+	req   *http.Request
+	query url.Values
+	verb  string
+	q     *api.Request
+	sub   *subHandler // nil for the object itself, its status and its scale
+	view  view
+}
+
+// chain is what every request goes through before its handler.
+func (s *Server) chain() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		s.inflight.Add(1)
+		defer s.inflight.Add(-1)
+		defer s.recovered(w, req)
+		if open(req.URL.Path) {
+			s.serveOpen(w, req)
+			return
+		}
+		who, err := s.Authenticator.Authenticate(req)
+		if err != nil {
+			s.fail(w, jsonView, apierrors.NewUnauthorized("Unauthorized"))
+			return
+		}
+		if req, err = auth.Impersonate(req, who, s.Authorizer); err != nil {
+			s.fail(w, jsonView, err)
+			return
+		}
+		s.route(w, req)
+	})
+}
+
+func (s *Server) recovered(w http.ResponseWriter, req *http.Request) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler {
+		panic(cause)
+	}
+	slog.Error("request panicked", "method", req.Method, "path", req.URL.Path, "cause", cause, "stack", string(debug.Stack()))
+	s.fail(w, jsonView, apierrors.NewInternalError(fmt.Errorf("%v", cause)))
+}
+
+// route finds who answers a path.
+func (s *Server) route(w http.ResponseWriter, req *http.Request) {
+	path := strings.Trim(req.URL.Path, "/")
+	parts := strings.Split(path, "/")
+	resource := parts[0] == "api" && len(parts) > 2 || parts[0] == "apis" && len(parts) > 3
+	if !resource {
+		if err := s.authorizePath(req); err != nil {
+			s.fail(w, jsonView, err)
+			return
+		}
+		s.servePath(w, req, path)
+		return
+	}
+	c, err := s.newCall(req, parts)
+	if c != nil {
+		c.q.Warn = func(text string) { w.Header().Add("Warning", fmt.Sprintf("299 - %q", text)) }
+	}
+	if err == nil {
+		err = s.authorize(c)
+	}
+	if err != nil {
+		s.fail(w, jsonView, err)
+		return
+	}
+	if c.verb != "watch" && (c.sub == nil || c.sub.connect == nil) {
+		ctx, cancel := context.WithTimeout(c.ctx, requestTime)
+		defer cancel()
+		c.ctx = ctx
+	}
+	s.serve(w, c)
+}
+
+// newCall parses /api/v1/… and /apis/GROUP/VERSION/…; the call is returned with errors that come late.
+func (s *Server) newCall(req *http.Request, parts []string) (*call, error) {
+	gv := schema.GroupVersion{Version: parts[1]}
+	rest := parts[2:]
+	if parts[0] == "apis" {
+		gv, rest = schema.GroupVersion{Group: parts[1], Version: parts[2]}, parts[3:]
+	}
+	q := &api.Request{User: auth.UserOf(req.Context())}
+	if rest[0] == "namespaces" && len(rest) > 2 && !s.isSubresource(gv, rest[2]) {
+		q.Namespace, rest = rest[1], rest[2:]
+	}
+	q.Resource = s.Registry.Resource(gv.WithResource(rest[0]))
+	if q.Resource == nil || len(rest) > 3 || !q.Resource.Namespaced && q.Namespace != "" {
+		return nil, errNoResource
+	}
+	if len(rest) > 1 {
+		q.Name = rest[1]
+	}
+	if len(rest) > 2 {
+		q.Subresource = rest[2]
+	}
+	c := &call{ctx: req.Context(), req: req, q: q}
+	if len(req.URL.RawQuery) > 0 {
+		c.query = req.URL.Query()
+	}
+	return c, s.complete(c)
+}
+
+// isSubresource tells /namespaces/X/status from /namespaces/X/pods.
+func (s *Server) isSubresource(gv schema.GroupVersion, word string) bool {
+	return gv.Group == "" && (word == "status" || word == "finalize")
+}
+
+func (s *Server) complete(c *call) error {
+	q, r := c.q, c.q.Resource
+	if q.Subresource != "" && (q.Subresource != "status" || !r.HasStatus) && (q.Subresource != "scale" || !r.HasScale) {
+		h, ok := s.subs[subresource{r.Group, r.Plural, q.Subresource}]
+		if !ok {
+			return errNoResource
+		}
+		c.sub = &h
+	}
+	if r.Namespaced && q.Namespace == "" && q.Name != "" {
+		return errNoResource
+	}
+	c.verb = verbOf(c)
+	if c.verb == "" {
+		return apierrors.NewMethodNotSupported(r.GroupResource(), strings.ToLower(c.req.Method))
+	}
+	var err error
+	if c.sub == nil || c.sub.connect == nil {
+		if c.view, err = negotiate(c.req); err != nil {
+			return err
+		}
+	}
+	c.view.pretty = queryBool(c.query, "pretty")
+	q.Manager = c.query.Get("fieldManager")
+	return c.writeOptions()
+}
+
+// writeOptions reads what all writes have in common.
+func (c *call) writeOptions() error {
+	switch dry := c.query["dryRun"]; {
+	case len(dry) == 0 || dry[0] == "":
+	case len(dry) == 1 && dry[0] == metav1.DryRunAll:
+		c.q.DryRun = true
+	default:
+		return apierrors.NewBadRequest(fmt.Sprintf("dryRun: Unsupported value: %q: supported values: \"All\"", dry))
+	}
+	apply := c.req.Method == http.MethodPatch && contentType(c.req) == "application/apply-patch+yaml"
+	if c.q.Manager == "" && !apply {
+		c.q.Manager = managerFromAgent(c.req.UserAgent())
+	}
+	if len(c.q.Manager) > 128 {
+		return apierrors.NewBadRequest("fieldManager: Too long: may not be more than 128 bytes")
+	}
+	return nil
+}
+
+func verbOf(c *call) string {
+	named := c.q.Name != ""
+	switch c.req.Method {
+	case http.MethodGet, http.MethodHead:
+		switch {
+		case queryBool(c.query, "watch") && c.q.Subresource == "":
+			return "watch"
+		case named:
+			return "get"
+		}
+		return "list"
+	case http.MethodPost:
+		if named && c.q.Subresource == "" {
+			return ""
+		}
+		return "create"
+	case http.MethodPut:
+		if named {
+			return "update"
+		}
+	case http.MethodPatch:
+		if named {
+			return "patch"
+		}
+	case http.MethodDelete:
+		if named && c.q.Subresource == "" {
+			return "delete"
+		}
+		if !named {
+			return "deletecollection"
+		}
+	}
+	return ""
+}
+
+var errNoResource = &apierrors.StatusError{ErrStatus: metav1.Status{
+	Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
+	Message: "the server could not find the requested resource", Details: &metav1.StatusDetails{},
+}}
+
+func (s *Server) authorize(c *call) error {
+	q, r := c.q, c.q.Resource
+	a := &authorizer.AttributesRecord{
+		User: q.User, Verb: c.verb, Namespace: q.Namespace, APIGroup: r.Group, APIVersion: r.Version,
+		Resource: r.Plural, Subresource: q.Subresource, Name: q.Name, ResourceRequest: true, Path: c.req.URL.Path,
+	}
+	if r == s.namespaces() {
+		a.Namespace = q.Name // as upstream: a namespace lies in itself
+	}
+	if text := c.query.Get("fieldSelector"); text != "" {
+		if selector, err := fields.ParseSelector(text); err == nil {
+			a.FieldSelectorRequirements = selector.Requirements()
+		}
+	}
+	return s.allowed(c.ctx, a)
+}
+
+func (s *Server) namespaces() *api.Resource {
+	return s.Registry.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"})
+}
+
+func (s *Server) authorizePath(req *http.Request) error {
+	return s.allowed(req.Context(), &authorizer.AttributesRecord{
+		User: auth.UserOf(req.Context()), Verb: strings.ToLower(req.Method), Path: req.URL.Path,
+	})
+}
+
+func (s *Server) allowed(ctx context.Context, a *authorizer.AttributesRecord) error {
+	decision, reason, err := s.Authorizer.Authorize(ctx, a)
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	if decision == authorizer.DecisionAllow {
+		return nil
+	}
+	return auth.Forbidden(a, reason)
+}
+
+// serve runs the verb.
+func (s *Server) serve(w http.ResponseWriter, c *call) {
+	r := c.q.Resource
+	s.requests.WithLabelValues(c.verb, r.Group, r.Version, r.Plural, c.q.Subresource).Inc()
+	switch {
+	case c.sub != nil:
+		s.serveSub(w, c)
+	case c.q.Subresource == "scale":
+		s.serveScale(w, c)
+	case c.verb == "watch":
+		s.serveWatch(w, c)
+	case c.verb == "list":
+		s.serveList(w, c)
+	case c.verb == "get":
+		entry, err := s.Get(c.ctx, c.q, c.query.Get("resourceVersion"))
+		s.answer(w, c, http.StatusOK, entryOrError{entry, err})
+	case c.verb == "create":
+		s.serveCreate(w, c)
+	case c.verb == "update":
+		s.serveUpdate(w, c)
+	case c.verb == "patch":
+		s.servePatch(w, c)
+	case c.verb == "delete":
+		s.serveDelete(w, c)
+	case c.verb == "deletecollection":
+		s.serveDeleteCollection(w, c)
+	default:
+		s.fail(w, c.view, errors.New("no such verb: "+c.verb))
+	}
+}

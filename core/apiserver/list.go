@@ -1,0 +1,196 @@
+package apiserver
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+// revisionWait is how long a read waits for a revision that the cache has not reached.
+const revisionWait = 3 * time.Second
+
+// Page is one answer of a list. Its entries are shared.
+type Page struct {
+	Items    []*cache.Entry
+	Revision int64
+	// Continue is empty on the last page.
+	Continue string
+	// Remaining counts what is left, when that is known.
+	Remaining *int64
+}
+
+// Get returns the object named by q; resourceVersion "" reads what is latest, "0" what is at hand, and
+// another one something at least as new.
+func (s *Server) Get(ctx context.Context, q *api.Request, resourceVersion string) (*cache.Entry, error) {
+	if err := s.waitFor(ctx, resourceVersion); err != nil {
+		return nil, err
+	}
+	entry := s.Cache.Of(q.Resource).Get(q.Key())
+	if entry == nil {
+		return nil, apierrors.NewNotFound(q.Resource.GroupResource(), q.Name)
+	}
+	return entry, nil
+}
+
+func (s *Server) waitFor(ctx context.Context, resourceVersion string) error {
+	ctx, cancel := context.WithTimeout(ctx, revisionWait)
+	defer cancel()
+	if resourceVersion == "" {
+		if err := s.Cache.Latest(ctx); err != nil {
+			return apierrors.NewTimeoutError(err.Error(), 1)
+		}
+		return nil
+	}
+	revision, err := parseRevision(resourceVersion)
+	if err != nil || revision == 0 {
+		return err
+	}
+	if s.Cache.WaitFor(ctx, revision) != nil {
+		return errFuture(revision, s.Cache.Revision())
+	}
+	return nil
+}
+
+func errFuture(want, have int64) error {
+	err := apierrors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", want, have), 1)
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
+		Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version",
+	}}
+	return err
+}
+
+// List returns what o selects in q's namespace, or in all when that is empty.
+func (s *Server) List(ctx context.Context, q *api.Request, o *ListOptions) (*Page, error) {
+	f, err := newFilter(q.Resource, o)
+	if err != nil {
+		return nil, err
+	}
+	snap, after, err := s.snapshot(ctx, q, o)
+	if err != nil {
+		return nil, err
+	}
+	page := collect(snap, f, q.Namespace, after, o.Limit)
+	if page.Continue != "" {
+		s.Cache.Of(q.Resource).Keep(snap)
+		page.Continue = encodeContinue(snap.Revision, page.Continue, q.Resource)
+		if f.empty() {
+			page.Remaining = remaining(snap, q.Namespace, page.Items)
+		}
+	}
+	return page, nil
+}
+
+// snapshot finds the state that the options ask for and the key to go on after.
+func (s *Server) snapshot(ctx context.Context, q *api.Request, o *ListOptions) (*cache.Snapshot, string, error) {
+	col := s.Cache.Of(q.Resource)
+	if o.Continue != "" {
+		if o.ResourceVersion != "" && o.ResourceVersion != "0" {
+			return nil, "", apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
+		}
+		revision, after, err := decodeContinue(o.Continue, q.Resource)
+		if err != nil {
+			return nil, "", apierrors.NewBadRequest(fmt.Sprintf("continue key is not valid: %v", err))
+		}
+		if revision < 0 {
+			return col.Snapshot(), after, nil
+		}
+		snap, err := col.At(revision)
+		if err != nil {
+			return nil, "", errContinueExpired(after, q.Resource)
+		}
+		return snap, after, nil
+	}
+	if err := s.waitFor(ctx, o.ResourceVersion); err != nil {
+		return nil, "", err
+	}
+	if o.Match != metav1.ResourceVersionMatchExact {
+		return col.Snapshot(), "", nil
+	}
+	revision, err := parseRevision(o.ResourceVersion)
+	if err != nil {
+		return nil, "", err
+	}
+	snap, err := col.At(revision)
+	if err != nil {
+		return nil, "", apierrors.NewResourceExpired(fmt.Sprintf("The resourceVersion for the provided list is too old: %d", revision))
+	}
+	return snap, "", nil
+}
+
+// collect leaves the key of the last item in Continue when there is more.
+func collect(snap *cache.Snapshot, f filter, namespace, after string, limit int64) *Page {
+	page := &Page{Revision: snap.Revision, Items: []*cache.Entry{}}
+	if name := f.scope(namespace); name.Name != "" && limit == 0 && after == "" && (namespace != "" || !f.resource.Namespaced) {
+		if e := snap.Get(f.resource.Key(namespace, name.Name)); e != nil && f.matches(e.Object) {
+			page.Items = append(page.Items, e)
+		}
+		return page
+	}
+	for _, e := range snap.From(namespace, after) {
+		if !f.matches(e.Object) {
+			continue
+		}
+		if limit > 0 && int64(len(page.Items)) == limit {
+			page.Continue = page.Items[limit-1].Key
+			return page
+		}
+		page.Items = append(page.Items, e)
+	}
+	return page
+}
+
+func remaining(snap *cache.Snapshot, namespace string, items []*cache.Entry) *int64 {
+	n := int64(0)
+	for range snap.From(namespace, items[len(items)-1].Key) {
+		n++
+	}
+	return &n
+}
+
+// continueToken is opaque to clients; revision -1 goes on with whatever is there now.
+type continueToken struct {
+	Version  string `json:"v"`
+	Revision int64  `json:"rv"`
+	After    string `json:"start"`
+}
+
+func encodeContinue(revision int64, after string, r *api.Resource) string {
+	data, err := json.Marshal(continueToken{"meta.k8s.io/v1", revision, strings.TrimPrefix(after, r.Prefix())})
+	if err != nil {
+		panic(fmt.Sprintf("marshal a continue token: %v", err)) // two strings and a number
+	}
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+func decodeContinue(text string, r *api.Resource) (revision int64, after string, err error) {
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return 0, "", err
+	}
+	var t continueToken
+	if err := json.Unmarshal(data, &t); err != nil {
+		return 0, "", err
+	}
+	if t.Version != "meta.k8s.io/v1" || t.Revision == 0 || t.After == "" {
+		return 0, "", fmt.Errorf("incorrect encoded token")
+	}
+	return t.Revision, r.Prefix() + t.After, nil
+}
+
+// errContinueExpired carries a token with which the client may go on inconsistently, as upstream's does.
+func errContinueExpired(after string, r *api.Resource) error {
+	err := apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. " +
+		"You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. " +
+		"Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.")
+	err.ErrStatus.ListMeta.Continue = encodeContinue(-1, after, r)
+	return err
+}

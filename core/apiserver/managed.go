@@ -1,0 +1,110 @@
+package apiserver
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/client-go/applyconfigurations"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/gantryio/gantry/core/api"
+)
+
+// managers holds the field managers of server-side apply, one for each kind and subresource.
+type managers struct {
+	converter func() managedfields.TypeConverter
+	byTarget  sync.Map // managedTarget → *managedfields.FieldManager
+}
+
+type managedTarget struct {
+	resource    *api.Resource
+	subresource string
+}
+
+func (m *managers) init(*api.Registry) {
+	m.converter = sync.OnceValue(func() managedfields.TypeConverter {
+		return applyconfigurations.NewTypeConverter(scheme.Scheme)
+	})
+	go m.converter() // takes a while; the first write should not pay for it
+}
+
+func (m *managers) of(r *api.Resource, subresource string) (*managedfields.FieldManager, error) {
+	t := managedTarget{r, subresource}
+	if have, ok := m.byTarget.Load(t); ok {
+		return have.(*managedfields.FieldManager), nil
+	}
+	gvk := r.GroupVersionKind()
+	made, err := managedfields.NewDefaultFieldManager(m.converter(), runtime.UnsafeObjectConvertor(scheme.Scheme),
+		defaulter{r}, scheme.Scheme, gvk, gvk.GroupVersion(), subresource, resetFields(r, subresource))
+	if err != nil {
+		return nil, fmt.Errorf("make a field manager for %s: %w", gvk, err)
+	}
+	m.byTarget.Store(t, made)
+	return made, nil
+}
+
+// resetFields are those that a write of the target cannot set, and so must not own.
+func resetFields(r *api.Resource, subresource string) map[fieldpath.APIVersion]fieldpath.Filter {
+	if !r.HasStatus {
+		return nil
+	}
+	set := fieldpath.NewSet(fieldpath.MakePathOrDie("status"))
+	if subresource == "status" {
+		set = fieldpath.NewSet(fieldpath.MakePathOrDie("spec"))
+	}
+	return map[fieldpath.APIVersion]fieldpath.Filter{
+		fieldpath.APIVersion(r.APIVersion()): fieldpath.NewExcludeSetFilter(set),
+	}
+}
+
+// defaulter lets the library apply our defaults.
+type defaulter struct{ resource *api.Resource }
+
+func (d defaulter) Default(in runtime.Object) {
+	if obj, ok := in.(api.Object); ok && d.resource.Default != nil {
+		d.resource.Default(obj)
+	}
+}
+
+// track records in obj's managedFields what q's manager changed since old. Subresources other than
+// status and scale change the object itself.
+func (s *Server) track(q *api.Request, obj, old api.Object) error {
+	if q.Applied {
+		return nil
+	}
+	m, err := s.managed.of(q.Resource, managedSubresource(q))
+	if err != nil {
+		return err
+	}
+	live := old
+	if live == nil {
+		live = q.Resource.New()
+		q.Resource.SetType(live)
+	}
+	m.UpdateNoErrors(live, obj, manager(q))
+	return nil
+}
+
+func managedSubresource(q *api.Request) string {
+	if q.Subresource == "status" || q.Subresource == "scale" {
+		return q.Subresource
+	}
+	return ""
+}
+
+func manager(q *api.Request) string {
+	if q.Manager != "" {
+		return q.Manager
+	}
+	return "unknown"
+}
+
+// managerFromAgent is the manager of a client that names none: the first word of its user agent.
+func managerFromAgent(agent string) string {
+	name, _, _ := strings.Cut(agent, "/")
+	return name[:min(len(name), 128)]
+}

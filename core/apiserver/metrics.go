@@ -1,0 +1,28 @@
+package apiserver
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metricsHandler serves the process's own figures and those of the server.
+func (s *Server) metricsHandler() http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		prometheus.NewGoCollector(),
+		prometheus.NewProcessCollector(prometheus.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apiserver_current_inflight_requests", Help: "Requests being served, watches included.",
+		}, func() float64 { return float64(s.inflight.Load()) }),
+		s.requests,
+	)
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+}
+
+func newRequestCounter() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "apiserver_request_total", Help: "Requests by verb and resource.",
+	}, []string{"verb", "group", "version", "resource", "subresource"})
+}

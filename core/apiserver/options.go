@@ -1,0 +1,157 @@
+package apiserver
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+// ListOptions select what a list or watch returns; the zero value is everything as of now. Their
+// meaning is that of metav1.ListOptions.
+type ListOptions struct {
+	Labels          labels.Selector
+	Fields          fields.Selector
+	ResourceVersion string
+	Match           metav1.ResourceVersionMatch
+	Limit           int64
+	Continue        string
+
+	// Timeout ends a watch; 0 leaves that to the context.
+	Timeout       time.Duration
+	Bookmarks     bool
+	InitialEvents *bool
+}
+
+// parseListOptions reads the query of a list, watch or deletecollection.
+func parseListOptions(q url.Values) (*ListOptions, error) {
+	o := &ListOptions{
+		ResourceVersion: q.Get("resourceVersion"),
+		Match:           metav1.ResourceVersionMatch(q.Get("resourceVersionMatch")),
+		Continue:        q.Get("continue"),
+	}
+	var err error
+	if text := q.Get("labelSelector"); text != "" {
+		if o.Labels, err = labels.Parse(text); err != nil {
+			return nil, apierrors.NewBadRequest(err.Error())
+		}
+	}
+	if text := q.Get("fieldSelector"); text != "" {
+		if o.Fields, err = fields.ParseSelector(text); err != nil {
+			return nil, apierrors.NewBadRequest(err.Error())
+		}
+	}
+	if text := q.Get("limit"); text != "" {
+		if o.Limit, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid limit %q", text))
+		}
+	}
+	if text := q.Get("timeoutSeconds"); text != "" {
+		seconds, err := strconv.ParseInt(text, 10, 32)
+		if err != nil {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid timeoutSeconds %q", text))
+		}
+		o.Timeout = time.Duration(seconds) * time.Second
+	}
+	o.Bookmarks = queryBool(q, "allowWatchBookmarks")
+	if q.Has("sendInitialEvents") {
+		send := queryBool(q, "sendInitialEvents")
+		o.InitialEvents = &send
+	}
+	return o, nil
+}
+
+// queryBool reads a flag as Kubernetes does: present without a value means true.
+func queryBool(q url.Values, name string) bool {
+	if !q.Has(name) {
+		return false
+	}
+	switch q.Get(name) {
+	case "false", "0":
+		return false
+	}
+	return true
+}
+
+// parseRevision reads a resourceVersion of a list or watch; "" and "0" give 0.
+func parseRevision(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	revision, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || revision < 0 {
+		return 0, apierrors.NewBadRequest(fmt.Sprintf("Invalid value: %q: invalid resource version", text)) //nolint:staticcheck // upstream's words
+	}
+	return revision, nil
+}
+
+// filter is a compiled pair of selectors; its zero value lets all through.
+type filter struct {
+	resource *api.Resource
+	labels   labels.Selector
+	fields   []fields.Requirement
+}
+
+func newFilter(r *api.Resource, o *ListOptions) (filter, error) {
+	f := filter{resource: r}
+	if o.Labels != nil && !o.Labels.Empty() {
+		f.labels = o.Labels
+	}
+	if o.Fields != nil && !o.Fields.Empty() {
+		if err := r.CheckFields(o.Fields); err != nil {
+			return f, apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: %v", //nolint:staticcheck // upstream's words
+				r.GroupVersionResource().String(), selectorText(o.Labels), o.Fields, err))
+		}
+		f.fields = o.Fields.Requirements()
+	}
+	return f, nil
+}
+
+func selectorText(s labels.Selector) string {
+	if s == nil {
+		return ""
+	}
+	return s.String()
+}
+
+func (f *filter) empty() bool { return f.labels == nil && len(f.fields) == 0 }
+
+func (f *filter) matches(obj api.Object) bool {
+	for i := range f.fields {
+		req := &f.fields[i]
+		value, _ := f.resource.Field(obj, req.Field)
+		if (value == req.Value) == (req.Operator == selection.NotEquals) {
+			return false
+		}
+	}
+	return f.labels == nil || f.labels.Matches(labels.Set(obj.GetLabels()))
+}
+
+// scope is the narrowest topic of the cache that has all that f lets through.
+func (f *filter) scope(namespace string) cache.Scope {
+	s := cache.Scope{Namespace: namespace}
+	for _, req := range f.fields {
+		if req.Operator == selection.NotEquals {
+			continue
+		}
+		if req.Field == "metadata.name" {
+			s.Name = req.Value
+			continue
+		}
+		for _, indexed := range f.resource.Indexed {
+			if req.Field == indexed {
+				s.Field, s.Value = req.Field, req.Value
+			}
+		}
+	}
+	return s
+}

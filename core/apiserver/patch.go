@@ -1,0 +1,198 @@
+package apiserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+const maxPatchOperations = 10_000
+
+// Patch is a change in one of the four formats of Kubernetes.
+type Patch struct {
+	Type types.PatchType
+	Data []byte
+	// Force takes fields from other managers; for apply only.
+	Force bool
+	// Strictness of field validation.
+	Strictness fieldValidation
+}
+
+// Patch changes an object; an apply creates it when it is not there, which the second result tells.
+func (s *Server) Patch(ctx context.Context, q *api.Request, p Patch) (*cache.Entry, bool, error) {
+	if p.Type == types.ApplyYAMLPatchType {
+		return s.apply(ctx, q, p)
+	}
+	entry, err := s.modify(ctx, q, func(_ context.Context, current api.Object) (api.Object, error) {
+		original, err := json.Marshal(current)
+		if err != nil {
+			return nil, apierrors.NewInternalError(err)
+		}
+		patched, err := p.run(q, original, q.Resource.New())
+		if err != nil {
+			return nil, err
+		}
+		obj := q.Resource.New()
+		if err := decodeJSON(patched, obj, q.Resource.GroupVersionKind(), p.Strictness, q.Warn); err != nil {
+			return nil, err
+		}
+		if err := sameTarget(obj, current); err != nil {
+			return nil, err
+		}
+		if obj.GetResourceVersion() == current.GetResourceVersion() {
+			obj.SetResourceVersion("") // the patch did not ask for it
+		}
+		return obj, nil
+	})
+	return entry, false, err
+}
+
+func sameTarget(obj, current api.Object) error {
+	if obj.GetName() != current.GetName() {
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), current.GetName()))
+	}
+	if obj.GetNamespace() != current.GetNamespace() {
+		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	return nil
+}
+
+// run applies the patch to a JSON object; example tells a strategic merge the type.
+func (p Patch) run(q *api.Request, original []byte, example any) ([]byte, error) {
+	data, err := yaml.YAMLToJSON(p.Data)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	var out []byte
+	switch p.Type {
+	case types.JSONPatchType:
+		return runJSONPatch(q, original, data)
+	case types.MergePatchType:
+		out, err = jsonpatch.MergePatch(original, data)
+	case types.StrategicMergePatchType:
+		out, err = strategicpatch.StrategicMergePatch(original, data, example)
+	default:
+		return nil, errPatchType
+	}
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	return out, nil
+}
+
+func runJSONPatch(q *api.Request, original, data []byte) ([]byte, error) {
+	patch, err := jsonpatch.DecodePatch(data)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	if len(patch) > maxPatchOperations {
+		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
+			"The allowed maximum operations in a JSON patch is %d, got %d", maxPatchOperations, len(patch)))
+	}
+	out, err := patch.Apply(original)
+	if err != nil {
+		return nil, apierrors.NewGenericServerResponse(422, "", q.Resource.GroupResource(), q.Name, err.Error(), 0, false)
+	}
+	return out, nil
+}
+
+// apply is server-side apply.
+func (s *Server) apply(ctx context.Context, q *api.Request, p Patch) (*cache.Entry, bool, error) {
+	if q.Manager == "" {
+		return nil, false, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("PatchOptions").GroupKind(), "", field.ErrorList{
+			field.Required(field.NewPath("fieldManager"), "is required for apply patch"),
+		})
+	}
+	wanted, err := decodeApplied(q, p)
+	if err != nil {
+		return nil, false, err
+	}
+	managers, err := s.managed.of(q.Resource, managedSubresource(q))
+	if err != nil {
+		return nil, false, apierrors.NewInternalError(err)
+	}
+	merge := func(live api.Object) (api.Object, error) {
+		merged, err := managers.Apply(live, wanted.DeepCopy(), q.Manager, p.Force)
+		if err != nil {
+			return nil, applyError(err)
+		}
+		obj, ok := merged.(api.Object)
+		if !ok {
+			return nil, apierrors.NewInternalError(fmt.Errorf("apply made a %T", merged))
+		}
+		return obj, nil
+	}
+	applied := *q
+	applied.Applied = true
+	entry, err := s.modify(ctx, &applied, func(_ context.Context, current api.Object) (api.Object, error) {
+		obj, err := merge(current.DeepCopyObject().(api.Object))
+		if err == nil && wanted.GetResourceVersion() == "" {
+			obj.SetResourceVersion("")
+		}
+		return obj, err
+	})
+	if !apierrors.IsNotFound(err) || q.Subresource != "" || wanted.GetUID() != "" || wanted.GetResourceVersion() != "" {
+		return entry, false, err
+	}
+	empty := q.Resource.New()
+	q.Resource.SetType(empty)
+	obj, err := merge(empty)
+	if err != nil {
+		return nil, false, err
+	}
+	entry, err = s.Create(ctx, &applied, obj)
+	return entry, true, err
+}
+
+func decodeApplied(q *api.Request, p Patch) (*unstructured.Unstructured, error) {
+	data, err := toJSON(p.Data, p.Strictness, q.Warn)
+	if err != nil {
+		return nil, err
+	}
+	// The typed form says which fields there are; the untyped one, which were given.
+	if err := decodeJSON(data, q.Resource.New(), q.Resource.GroupVersionKind(), p.Strictness, q.Warn); err != nil {
+		return nil, err
+	}
+	wanted := &unstructured.Unstructured{}
+	if err := wanted.UnmarshalJSON(data); err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
+	}
+	if wanted.GetName() == "" {
+		wanted.SetName(q.Name)
+	}
+	if wanted.GetName() != q.Name {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("metadata.name (%s) must be equal to the name on the URL (%s)", wanted.GetName(), q.Name))
+	}
+	if q.Resource.Namespaced && wanted.GetNamespace() == "" {
+		wanted.SetNamespace(q.Namespace)
+	}
+	if wanted.GetNamespace() != q.Namespace && q.Resource.Namespaced {
+		return nil, apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	return wanted, nil
+}
+
+func applyError(err error) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return err
+	}
+	return apierrors.NewBadRequest(err.Error())
+}
+
+var errPatchType = apierrors.NewGenericServerResponse(415, "PATCH", schema.GroupResource{}, "",
+	"the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml", 0, false)

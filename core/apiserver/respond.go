@@ -1,0 +1,225 @@
+package apiserver
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+// encode returns obj, whose type is set, in the format of v.
+func encode(v view, obj runtime.Object) ([]byte, error) {
+	if v.format == typeProtobuf {
+		raw, err := api.MarshalProtobuf(obj)
+		if err == nil {
+			gvk := obj.GetObjectKind().GroupVersionKind()
+			u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: gvk.GroupVersion().String(), Kind: gvk.Kind}}
+			return api.Envelope(&u, raw), nil
+		}
+	}
+	data, err := json.Marshal(obj)
+	if err != nil {
+		return nil, err
+	}
+	return v.dress(data)
+}
+
+// dress turns JSON into the text format of v.
+func (v view) dress(data []byte) ([]byte, error) {
+	if v.format == typeYAML {
+		return yaml.JSONToYAML(data)
+	}
+	if !v.pretty {
+		return data, nil
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, data, "", "  "); err != nil {
+		return nil, err
+	}
+	out.WriteByte('\n')
+	return out.Bytes(), nil
+}
+
+// encodeEntry returns an object in the form of v; the plain forms are the cache's own bytes.
+func encodeEntry(v view, r *api.Resource, e *cache.Entry, o tableOptions) ([]byte, error) {
+	switch {
+	case v.as == "Table":
+		t, err := table(r, []*cache.Entry{e}, o)
+		if err != nil {
+			return nil, err
+		}
+		t.ResourceVersion = e.Object.GetResourceVersion()
+		return encode(v, t)
+	case v.as != "":
+		return encode(v, partial(e.Object))
+	case v.format == typeProtobuf:
+		raw, err := e.Protobuf()
+		if err != nil {
+			return nil, err
+		}
+		return r.Envelope(raw), nil
+	}
+	data, err := e.JSON()
+	if err != nil {
+		return nil, err
+	}
+	return v.dress(data)
+}
+
+// partial returns the metadata alone.
+func partial(obj api.Object) *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"},
+		ObjectMeta: *obj.(metav1.ObjectMetaAccessor).GetObjectMeta().(*metav1.ObjectMeta),
+	}
+}
+
+func (s *Server) respondEntry(w http.ResponseWriter, c *call, status int, e *cache.Entry) {
+	data, err := encodeEntry(c.view, c.q.Resource, e, tableOptions{include: c.query.Get("includeObject")})
+	if err != nil {
+		s.fail(w, c.view, apierrors.NewInternalError(err))
+		return
+	}
+	send(w, c.view.format, status, data)
+}
+
+func (s *Server) respondObject(w http.ResponseWriter, v view, status int, obj runtime.Object) {
+	data, err := encode(v, obj)
+	if err != nil {
+		s.fail(w, jsonView, apierrors.NewInternalError(err))
+		return
+	}
+	send(w, v.format, status, data)
+}
+
+func send(w http.ResponseWriter, format string, status int, data []byte) {
+	h := w.Header()
+	h.Set("Content-Type", format)
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	h.Set("Cache-Control", "no-cache, private")
+	w.WriteHeader(status)
+	_, _ = w.Write(data)
+}
+
+// fail answers with the status of err; what is no status is an internal error.
+func (s *Server) fail(w http.ResponseWriter, v view, err error) {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		status = apierrors.NewInternalError(err)
+	}
+	body := status.Status()
+	body.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+	if body.Details != nil && body.Details.RetryAfterSeconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(body.Details.RetryAfterSeconds)))
+	}
+	v.as = ""
+	data, err := encode(v, &body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	send(w, v.format, int(body.Code), data)
+}
+
+// respondPage streams a list: the items are the cache's bytes.
+func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
+	meta := metav1.ListMeta{
+		ResourceVersion: strconv.FormatInt(p.Revision, 10), Continue: p.Continue, RemainingItemCount: p.Remaining,
+	}
+	var data []byte
+	var err error
+	switch {
+	case c.view.as == "Table":
+		var t *metav1.Table
+		if t, err = table(c.q.Resource, p.Items, tableOptions{include: c.query.Get("includeObject")}); err == nil {
+			t.ListMeta = meta
+			data, err = encode(c.view, t)
+		}
+	case c.view.as != "":
+		list := &metav1.PartialObjectMetadataList{
+			TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"},
+			ListMeta: meta, Items: make([]metav1.PartialObjectMetadata, len(p.Items)),
+		}
+		for i, e := range p.Items {
+			list.Items[i] = *partial(e.Object)
+		}
+		data, err = encode(c.view, list)
+	case c.view.format == typeProtobuf:
+		data, err = protobufList(c.q.Resource, meta, p.Items)
+	default:
+		if data, err = jsonList(c.q.Resource, meta, p.Items); err == nil {
+			data, err = c.view.dress(data)
+		}
+	}
+	if err != nil {
+		s.fail(w, c.view, apierrors.NewInternalError(err))
+		return
+	}
+	send(w, c.view.format, http.StatusOK, data)
+}
+
+func jsonList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {
+	head, err := json.Marshal(meta)
+	if err != nil {
+		return nil, err
+	}
+	size := len(head) + 128
+	for _, e := range items {
+		data, err := e.JSON()
+		if err != nil {
+			return nil, err
+		}
+		size += len(data) + 1
+	}
+	out := make([]byte, 0, size)
+	out = append(out, `{"kind":"`+r.Kind+`List","apiVersion":"`+r.APIVersion()+`","metadata":`...)
+	out = append(append(out, head...), `,"items":[`...)
+	for i, e := range items {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		data, _ := e.JSON() // encoded above
+		out = append(out, data...)
+	}
+	return append(out, "]}\n"...), nil
+}
+
+// protobufList writes what every List message looks like: metadata is field 1, the items are field 2.
+func protobufList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {
+	head, err := meta.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	size := len(head) + 16
+	for _, e := range items {
+		data, err := e.Protobuf()
+		if err != nil {
+			return nil, err
+		}
+		size += len(data) + 6
+	}
+	raw := make([]byte, 0, size)
+	raw = appendField(raw, 1, head)
+	for _, e := range items {
+		data, _ := e.Protobuf() // encoded above
+		raw = appendField(raw, 2, data)
+	}
+	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: r.APIVersion(), Kind: r.Kind + "List"}}
+	return api.Envelope(&u, raw), nil
+}
+
+// appendField appends a length-delimited protobuf field.
+func appendField(out []byte, number byte, data []byte) []byte {
+	out = binary.AppendUvarint(append(out, number<<3|2), uint64(len(data)))
+	return append(out, data...)
+}

@@ -1,0 +1,79 @@
+// Package apiserver serves the Kubernetes API over HTTP: routes, negotiation, verbs, patches, watches
+// and discovery, from the watch cache and into the store.
+//
+// Every write goes one way: decode once, default, admit, prepare, validate, one transaction; its answer
+// is the cache's entry, whose encodings all readers share. The parts that run in the server's process
+// use the same verbs without HTTP (see [Server.Create] and its siblings).
+package apiserver
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/gantryio/gantry/core/admission"
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/auth"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+// Store is what the server needs of core/store.
+type Store interface {
+	Create(ctx context.Context, key string, value []byte, ttlSeconds int64) (int64, error)
+	Update(ctx context.Context, key string, value []byte, revision, ttlSeconds int64) (int64, error)
+	Delete(ctx context.Context, key string, revision int64) (int64, error)
+}
+
+// Server answers requests; its zero value with the exported fields set works after [Server.Init].
+type Server struct {
+	Registry      *api.Registry
+	Store         Store
+	Cache         *cache.Cache
+	Authenticator auth.Authenticator
+	Authorizer    authorizer.UnconditionalAuthorizer
+	Admission     admission.Chain
+	// Agents reaches the agents' HTTPS ports for logs, exec, attach and port-forward.
+	Agents http.RoundTripper
+	// ServiceRange is where cluster IPs come from.
+	ServiceRange netip.Prefix
+	// NodePorts is the first and the last node port; 30000 to 32767 when zero.
+	NodePorts [2]int32
+	// OpenAPI serves /openapi/; nil serves nothing there.
+	OpenAPI http.Handler
+	// GitVersion is what /version tells, such as v1.37.2+gantry.
+	GitVersion string
+	// Checks are run by the health paths, in order.
+	Checks []Check
+
+	managed   managers
+	discovery discovery
+	ips       *ipAllocator
+	ports     *portAllocator
+	subs      map[subresource]subHandler
+	inflight  atomic.Int64
+	requests  *prometheus.CounterVec
+	metrics   http.Handler
+	handler   http.Handler
+}
+
+// Init prepares the server; the fields must not change afterwards.
+func (s *Server) Init() {
+	s.managed.init(s.Registry)
+	s.discovery = newDiscovery(s.Registry)
+	s.ips = newIPAllocator(s.ServiceRange)
+	if s.NodePorts == [2]int32{} {
+		s.NodePorts = [2]int32{30000, 32767}
+	}
+	s.ports = newPortAllocator(s.NodePorts)
+	s.subs = s.subresources()
+	s.requests = newRequestCounter()
+	s.metrics = s.metricsHandler()
+	s.handler = s.chain()
+}
+
+// ServeHTTP serves the whole API.
+func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) { s.handler.ServeHTTP(w, req) }

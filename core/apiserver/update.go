@@ -1,0 +1,183 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/admission"
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+const updateAttempts = 20
+
+// change makes the new object from the current one, which is shared and must not be changed. It may be
+// called again when somebody else wrote meanwhile.
+type change func(ctx context.Context, current api.Object) (api.Object, error)
+
+// Update replaces an object by obj, which it takes over; with a resourceVersion only that version.
+// Subresource "status" replaces the status alone. The second result tells that the object was created,
+// which kinds with CreateOnUpdate allow.
+func (s *Server) Update(ctx context.Context, q *api.Request, obj api.Object) (*cache.Entry, bool, error) {
+	if err := checkTarget(q, obj); err != nil {
+		return nil, false, err
+	}
+	r := q.Resource
+	if r.UnconditionalUpdateForbidden && obj.GetResourceVersion() == "" {
+		return nil, false, apierrors.NewInvalid(r.GroupVersionKind().GroupKind(), q.Name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
+		})
+	}
+	if r.CreateOnUpdate && q.Subresource == "" {
+		if current, err := s.current(ctx, q); err == nil && current == nil {
+			obj.SetResourceVersion("")
+			entry, err := s.Create(ctx, q, obj)
+			return entry, true, err
+		}
+	}
+	entry, err := s.modify(ctx, q, func(context.Context, api.Object) (api.Object, error) {
+		return obj.DeepCopyObject().(api.Object), nil
+	})
+	return entry, false, err
+}
+
+// current returns the object as of now, nil when there is none.
+func (s *Server) current(ctx context.Context, q *api.Request) (*cache.Entry, error) {
+	if err := s.Cache.Latest(ctx); err != nil {
+		return nil, apierrors.NewTimeoutError(err.Error(), 1)
+	}
+	return s.Cache.Of(q.Resource).Get(q.Key()), nil
+}
+
+// modify reads, changes and writes until nobody comes between, unless the change carries a
+// resourceVersion of its own. A change to nothing new is not written.
+func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cache.Entry, error) {
+	for attempt := 1; ; attempt++ {
+		entry, err := s.current(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		if entry == nil {
+			return nil, apierrors.NewNotFound(q.Resource.GroupResource(), q.Name)
+		}
+		obj, err := make(ctx, entry.Object)
+		if err != nil {
+			return nil, err
+		}
+		conditional := obj.GetResourceVersion() != "" && obj.GetResourceVersion() != "0"
+		if conditional && obj.GetResourceVersion() != entry.Object.GetResourceVersion() {
+			return nil, errChanged(q)
+		}
+		if uid := obj.GetUID(); uid != "" && uid != entry.Object.GetUID() {
+			return nil, apierrors.NewConflict(q.Resource.GroupResource(), q.Name, fmt.Errorf(
+				"Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, entry.Object.GetUID())) //nolint:staticcheck // upstream's words
+		}
+		out, err := s.replace(ctx, q, obj, entry)
+		if !apierrors.IsConflict(err) || conditional || attempt == updateAttempts {
+			return out, err
+		}
+	}
+}
+
+// replace runs one attempt: it prepares and validates obj against the entry and writes it over it.
+func (s *Server) replace(ctx context.Context, q *api.Request, obj api.Object, entry *cache.Entry) (*cache.Entry, error) {
+	r, old := q.Resource, entry.Object
+	if r.Default != nil {
+		r.Default(obj)
+	}
+	keepServerFields(r, obj, old)
+	attrs := &admission.Attributes{Request: q, Operation: admission.Update, Object: obj, Old: old}
+	if err := s.Admission.Admit(ctx, attrs); err != nil {
+		return nil, err
+	}
+	s.separate(q, obj, old)
+	release, err := s.allocate(ctx, q, obj, old)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.validateAndReplace(ctx, q, attrs, entry)
+	release(err == nil && !q.DryRun)
+	return out, err
+}
+
+func (s *Server) validateAndReplace(ctx context.Context, q *api.Request, attrs *admission.Attributes, entry *cache.Entry) (*cache.Entry, error) {
+	obj, old := attrs.Object, attrs.Old
+	if errs := validateUpdate(q, obj, old); len(errs) > 0 {
+		return nil, apierrors.NewInvalid(q.Resource.GroupVersionKind().GroupKind(), q.Name, errs)
+	}
+	if err := s.Admission.Validate(ctx, attrs); err != nil {
+		return nil, err
+	}
+	warn(q, obj, old)
+	if err := s.track(q, obj, old); err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	obj.SetResourceVersion(old.GetResourceVersion())
+	if finished(q.Resource, obj) {
+		return s.remove(ctx, q, obj, entry.Revision)
+	}
+	if equality.Semantic.DeepEqual(obj, old) {
+		return entry, nil
+	}
+	return s.write(ctx, q, obj, entry.Revision)
+}
+
+// keepServerFields makes obj's immutable metadata that of old.
+func keepServerFields(r *api.Resource, obj, old api.Object) {
+	r.SetType(obj)
+	obj.SetUID(old.GetUID())
+	obj.SetCreationTimestamp(old.GetCreationTimestamp())
+	obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
+	obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
+	obj.SetGenerateName(old.GetGenerateName())
+	obj.SetSelfLink("")
+	obj.SetGeneration(old.GetGeneration())
+}
+
+// separate keeps a write of the object from its status and a write of the status from the rest, then
+// counts the generation.
+func (s *Server) separate(q *api.Request, obj, old api.Object) {
+	r := q.Resource
+	if q.Subresource == "status" {
+		r.CopyBody(obj, old)
+		obj.SetOwnerReferences(old.GetOwnerReferences())
+		obj.SetFinalizers(old.GetFinalizers())
+		if !r.StatusMetadata {
+			obj.SetLabels(old.GetLabels())
+			obj.SetAnnotations(old.GetAnnotations())
+		}
+	} else if r.HasStatus && !writesStatus(q) {
+		r.CopyStatus(obj, old)
+	}
+	if r.Prepare != nil && !writesStatus(q) {
+		r.Prepare(obj, old)
+	}
+	if r.Generation && q.Subresource != "status" && !r.SameBody(obj, old) {
+		obj.SetGeneration(old.GetGeneration() + 1)
+	}
+}
+
+// writesStatus tells the subresources that set spec and status at once, as the server itself does.
+func writesStatus(q *api.Request) bool {
+	return q.Subresource == "binding" || q.Subresource == "finalize" || q.Subresource == "eviction"
+}
+
+func validateUpdate(q *api.Request, obj, old api.Object) field.ErrorList {
+	r := q.Resource
+	errs := validation.ValidateObjectMetaAccessorUpdate(obj, old, field.NewPath("metadata"))
+	if q.Subresource == "status" {
+		if r.ValidateStatus != nil {
+			errs = append(errs, r.ValidateStatus(obj, old)...)
+		}
+		return errs
+	}
+	if r.Validate != nil && !writesStatus(q) {
+		errs = append(errs, r.Validate(obj, old)...)
+	}
+	return errs
+}

@@ -1,0 +1,195 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+// bookmarkEvery is how often a watcher that asked for bookmarks hears how far it has seen.
+const bookmarkEvery = time.Minute
+
+// WatchEvent is what a watcher sees through its selectors.
+type WatchEvent struct {
+	// Type is ADDED, MODIFIED, DELETED or BOOKMARK.
+	Type watch.EventType
+	// Entry is nil for a bookmark.
+	Entry *cache.Entry
+	// Revision is the event's, or up to where a bookmark has seen everything.
+	Revision int64
+	// InitialEnd marks the bookmark after the initial events of a streaming list.
+	InitialEnd bool
+}
+
+// Watch is a running watch. It is used by one goroutine and must be closed.
+type Watch struct {
+	filter  filter
+	watcher *cache.Watcher
+	cache   *cache.Cache
+	initial []WatchEvent
+	buf     []*cache.Event
+	marks   *time.Ticker
+	sent    int64
+}
+
+// Watch begins a watch of what o selects in q's namespace, or in all when that is empty.
+func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Watch, error) {
+	if errs := checkInitialEvents(o); len(errs) > 0 {
+		return nil, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", errs)
+	}
+	f, err := newFilter(q.Resource, o)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watch{filter: f, cache: s.Cache}
+	col, scope := s.Cache.Of(q.Resource), f.scope(q.Namespace)
+	initial := o.InitialEvents != nil && *o.InitialEvents
+	revision, err := parseRevision(o.ResourceVersion)
+	if err != nil {
+		return nil, err
+	}
+	fromNow := o.InitialEvents != nil && !*o.InitialEvents && revision == 0
+	switch {
+	case initial || revision == 0 && !fromNow:
+		if initial {
+			if err := s.waitFor(ctx, o.ResourceVersion); err != nil {
+				return nil, err
+			}
+		}
+		var snap *cache.Snapshot
+		snap, w.watcher = col.SnapshotAndWatch(scope)
+		w.start(snap, q.Namespace, initial && o.Bookmarks)
+	default:
+		if fromNow {
+			revision = s.Cache.Revision()
+		}
+		if w.watcher, err = col.Watch(revision, scope); err != nil {
+			return nil, apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", revision, s.Cache.Revision()))
+		}
+		w.sent = revision
+	}
+	if o.Bookmarks {
+		w.marks = time.NewTicker(bookmarkEvery)
+	}
+	return w, nil
+}
+
+func checkInitialEvents(o *ListOptions) field.ErrorList {
+	if o.InitialEvents == nil {
+		if o.Match != "" {
+			return field.ErrorList{field.Forbidden(field.NewPath("resourceVersionMatch"), "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")}
+		}
+		return nil
+	}
+	if o.Match != metav1.ResourceVersionMatchNotOlderThan {
+		return field.ErrorList{field.Forbidden(field.NewPath("resourceVersionMatch"), "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")}
+	}
+	return nil
+}
+
+// start queues the present state as ADDED events.
+func (w *Watch) start(snap *cache.Snapshot, namespace string, mark bool) {
+	for _, e := range collect(snap, w.filter, namespace, "", 0).Items {
+		w.initial = append(w.initial, WatchEvent{Type: watch.Added, Entry: e, Revision: e.Revision})
+	}
+	if mark {
+		w.initial = append(w.initial, WatchEvent{Type: watch.Bookmark, Revision: snap.Revision, InitialEnd: true})
+	}
+	w.sent = snap.Revision
+}
+
+// Close ends the watch.
+func (w *Watch) Close() {
+	w.watcher.Close()
+	if w.marks != nil {
+		w.marks.Stop()
+	}
+}
+
+// Next waits for events and appends them to out. Errors are final; those that a client can act on are
+// API statuses.
+func (w *Watch) Next(ctx context.Context, out []WatchEvent) ([]WatchEvent, error) {
+	if len(w.initial) > 0 {
+		out, w.initial = append(out, w.initial...), nil
+		return out, nil
+	}
+	var marks <-chan time.Time
+	if w.marks != nil {
+		marks = w.marks.C
+	}
+	for n := len(out); ; {
+		select {
+		case <-ctx.Done():
+			return out, ctx.Err()
+		case <-marks:
+			// Read before polling: what came until then is either polled here or not before the mark.
+			seen := w.cache.Revision()
+			events, err := w.poll(out)
+			if err != nil || len(events) > n {
+				return events, err
+			}
+			return append(out, WatchEvent{Type: watch.Bookmark, Revision: max(seen, w.sent)}), nil
+		case <-w.watcher.Woken():
+			events, err := w.poll(out)
+			if err != nil || len(events) > n {
+				return events, err
+			}
+		}
+	}
+}
+
+func (w *Watch) poll(out []WatchEvent) ([]WatchEvent, error) {
+	events, err := w.watcher.Poll(w.buf[:0])
+	w.buf = events
+	if errors.Is(err, cache.ErrSlow) {
+		return out, apierrors.NewResourceExpired("the watcher fell too far behind")
+	}
+	if err != nil {
+		return out, err
+	}
+	for _, ev := range events {
+		if seen, ok := w.filter.see(ev); ok {
+			out = append(out, seen)
+		}
+		w.sent = ev.Entry.Revision
+	}
+	clear(w.buf)
+	return out, nil
+}
+
+// see turns a change into what it looks like through the selectors: an object that begins to match is
+// added, one that ceases to match is deleted, shown as it was last with the revision of the change.
+func (f *filter) see(ev *cache.Event) (WatchEvent, bool) {
+	out := WatchEvent{Type: ev.Type, Entry: ev.Entry, Revision: ev.Entry.Revision}
+	if f.empty() {
+		return out, true
+	}
+	before := ev.Prev != nil && f.matches(ev.Prev.Object)
+	now := ev.Type != watch.Deleted && f.matches(ev.Entry.Object)
+	switch {
+	case ev.Type == watch.Deleted:
+		return out, before
+	case now && !before:
+		out.Type = watch.Added
+	case !now && before:
+		last := f.resource.ShallowCopy(ev.Prev.Object)
+		last.SetResourceVersion(strconv.FormatInt(out.Revision, 10))
+		out.Type = watch.Deleted
+		out.Entry = &cache.Entry{Key: ev.Entry.Key, Revision: out.Revision, Object: last}
+	case now:
+		out.Type = watch.Modified
+	default:
+		return out, false
+	}
+	return out, true
+}

@@ -1,0 +1,137 @@
+package auth
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+)
+
+// Chain asks its members in order until one allows or denies; with no opinion it denies.
+type Chain []authorizer.UnconditionalAuthorizer
+
+var _ authorizer.UnconditionalAuthorizer = Chain(nil)
+
+// Authorize implements authorizer.UnconditionalAuthorizer.
+func (c Chain) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	for _, one := range c {
+		decision, reason, err := one.Authorize(ctx, a)
+		if err != nil || decision != authorizer.DecisionNoOpinion {
+			return decision, reason, err
+		}
+	}
+	return authorizer.DecisionDeny, "", nil
+}
+
+// Masters allows everything to the group system:masters.
+type Masters struct{}
+
+// Authorize implements authorizer.UnconditionalAuthorizer.
+func (Masters) Authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	if who := a.GetUser(); who != nil && slices.Contains(who.GetGroups(), user.SystemPrivilegedGroup) {
+		return authorizer.DecisionAllow, "", nil
+	}
+	return authorizer.DecisionNoOpinion, "", nil
+}
+
+// nodeUser begins the names of agents; their group is system:nodes.
+const nodeUser = "system:node:"
+
+// NodeName returns the node whose agent the user is.
+func NodeName(who user.Info) (string, bool) {
+	if who == nil || !slices.Contains(who.GetGroups(), user.NodesGroup) {
+		return "", false
+	}
+	return strings.CutPrefix(who.GetName(), nodeUser)
+}
+
+// rule allows verbs on resources written as "group/resource" or "group/resource/subresource".
+type rule struct {
+	resources, verbs []string
+}
+
+var read = []string{"get", "list", "watch"}
+
+// agentRules are what an agent needs; which objects of these it may touch is the concern of
+// [Nodes.Authorize] and of the admission of nodes.
+var agentRules = []rule{
+	{[]string{"/nodes"}, []string{"get", "list", "watch", "create", "update", "patch"}},
+	{[]string{"/nodes/status"}, []string{"update", "patch"}},
+	{[]string{"/pods"}, []string{"get", "list", "watch", "create", "delete"}},
+	{[]string{"/pods/status"}, []string{"update", "patch"}},
+	{[]string{"/pods/eviction"}, []string{"create"}},
+	{[]string{"/configmaps", "/secrets"}, read},
+	{[]string{"/services", "/endpoints", "discovery.k8s.io/endpointslices", "node.k8s.io/runtimeclasses"}, read},
+	{[]string{"/serviceaccounts"}, []string{"get"}},
+	{[]string{"/serviceaccounts/token"}, []string{"create"}},
+	{[]string{"/events"}, []string{"create", "update", "patch"}},
+	{[]string{"coordination.k8s.io/leases"}, []string{"get", "create", "update", "patch", "delete"}},
+}
+
+// References tells what the pods of a node refer to.
+type References interface {
+	// NodeUses tells whether a pod that is bound to the node refers to the object; resource is
+	// "configmaps" or "secrets".
+	NodeUses(node, resource, namespace, name string) bool
+}
+
+// Nodes allows agents what their node needs: its own node and lease, pods, and of ConfigMaps and Secrets
+// only those that its pods refer to, one at a time.
+type Nodes struct{ References References }
+
+// Authorize implements authorizer.UnconditionalAuthorizer.
+func (n Nodes) Authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	node, ok := NodeName(a.GetUser())
+	if !ok || !a.IsResourceRequest() {
+		return authorizer.DecisionNoOpinion, "", nil
+	}
+	if !allows(agentRules, a) {
+		return authorizer.DecisionNoOpinion, "", nil
+	}
+	write := !slices.Contains(read, a.GetVerb())
+	switch a.GetResource() {
+	case "nodes":
+		if write && a.GetName() != "" && a.GetName() != node {
+			return authorizer.DecisionNoOpinion, "node " + node + " is not allowed to modify node " + a.GetName(), nil
+		}
+	case "leases":
+		if a.GetNamespace() != "kube-node-lease" || a.GetName() != "" && a.GetName() != node {
+			return authorizer.DecisionNoOpinion, "can only access node lease with the same name as the requesting node", nil
+		}
+	case "configmaps", "secrets":
+		name := a.GetName()
+		if name == "" {
+			name = selectedName(a)
+		}
+		if name == "" || !n.References.NodeUses(node, a.GetResource(), a.GetNamespace(), name) {
+			return authorizer.DecisionNoOpinion, "no relationship found between node '" + node + "' and this object", nil
+		}
+	}
+	return authorizer.DecisionAllow, "", nil
+}
+
+// selectedName is the object that a list or watch with metadata.name is about.
+func selectedName(a authorizer.Attributes) string {
+	selected, err := a.GetFieldSelector()
+	if err != nil {
+		return ""
+	}
+	for _, req := range selected {
+		if req.Field == "metadata.name" && string(req.Operator) == "=" {
+			return req.Value
+		}
+	}
+	return ""
+}
+
+func allows(rules []rule, a authorizer.Attributes) bool {
+	resource := a.GetAPIGroup() + "/" + a.GetResource()
+	if a.GetSubresource() != "" {
+		resource += "/" + a.GetSubresource()
+	}
+	return slices.ContainsFunc(rules, func(r rule) bool {
+		return slices.Contains(r.resources, resource) && slices.Contains(r.verbs, a.GetVerb())
+	})
+}
