@@ -28,7 +28,7 @@ func oneOf[T ~string](value T, p *field.Path, allowed ...T) field.ErrorList {
 	case value == "":
 		return field.ErrorList{field.Required(p, "")}
 	}
-	return field.ErrorList{field.NotSupported(p, value, allowed)}
+	return field.ErrorList{field.NotSupported(p, value, slices.Sorted(slices.Values(allowed)))}
 }
 
 // optionalOneOf takes nil too.
@@ -36,7 +36,7 @@ func optionalOneOf[T ~string](value *T, p *field.Path, allowed ...T) field.Error
 	if value == nil || slices.Contains(allowed, *value) {
 		return nil
 	}
-	return field.ErrorList{field.NotSupported(p, *value, allowed)}
+	return field.ErrorList{field.NotSupported(p, *value, slices.Sorted(slices.Values(allowed)))}
 }
 
 func required(value string, p *field.Path) field.ErrorList {
