@@ -27,65 +27,65 @@ func TestValidatePod(t *testing.T) {
 		want   []string
 	}{
 		{"good", func(*corev1.Pod) {}, nil},
-		{"no containers", spec(func(s *corev1.PodSpec) { s.Containers = nil }), []string{"spec.containers: FieldValueRequired"}},
-		{"no name", first(func(c *corev1.Container) { c.Name = "" }), []string{c0 + ".name: FieldValueRequired"}},
-		{"bad name", first(func(c *corev1.Container) { c.Name = "A_b" }), []string{c0 + ".name: FieldValueInvalid"}},
-		{"no image", first(func(c *corev1.Container) { c.Image = "" }), []string{c0 + ".image: FieldValueRequired"}},
-		{"padded image", first(func(c *corev1.Container) { c.Image = " a" }), []string{c0 + ".image: FieldValueInvalid"}},
-		{"same name", spec(func(s *corev1.PodSpec) { s.Containers = append(s.Containers, s.Containers[0]) }), []string{"spec.containers[1].name: FieldValueDuplicate"}},
-		{"same name as init", spec(func(s *corev1.PodSpec) { s.InitContainers = s.Containers[:1:1] }), []string{"spec.initContainers[0].name: FieldValueDuplicate"}},
-		{"pull policy", first(func(c *corev1.Container) { c.ImagePullPolicy = "Sometimes" }), []string{c0 + ".imagePullPolicy: FieldValueNotSupported"}},
-		{"restart policy", spec(func(s *corev1.PodSpec) { s.RestartPolicy = "Maybe" }), []string{"spec.restartPolicy: FieldValueNotSupported"}},
-		{"port range", first(func(c *corev1.Container) { c.Ports = []corev1.ContainerPort{{ContainerPort: 70000}} }), []string{c0 + ".ports[0].containerPort: FieldValueInvalid"}},
-		{"no port", first(func(c *corev1.Container) { c.Ports = []corev1.ContainerPort{{Name: "x"}} }), []string{c0 + ".ports[0].containerPort: FieldValueRequired"}},
+		{"no containers", spec(func(s *corev1.PodSpec) { s.Containers = nil }), []string{"spec.containers: Required value"}},
+		{"no name", first(func(c *corev1.Container) { c.Name = "" }), []string{c0 + ".name: Required value"}},
+		{"bad name", first(func(c *corev1.Container) { c.Name = "A_b" }), []string{c0 + ".name: Invalid value"}},
+		{"no image", first(func(c *corev1.Container) { c.Image = "" }), []string{c0 + ".image: Required value"}},
+		{"padded image", first(func(c *corev1.Container) { c.Image = " a" }), []string{c0 + ".image: Invalid value"}},
+		{"same name", spec(func(s *corev1.PodSpec) { s.Containers = append(s.Containers, s.Containers[0]) }), []string{"spec.containers[1].name: Duplicate value"}},
+		{"same name as init", spec(func(s *corev1.PodSpec) { s.InitContainers = s.Containers[:1:1] }), []string{"spec.initContainers[0].name: Duplicate value"}},
+		{"pull policy", first(func(c *corev1.Container) { c.ImagePullPolicy = "Sometimes" }), []string{c0 + ".imagePullPolicy: Unsupported value"}},
+		{"restart policy", spec(func(s *corev1.PodSpec) { s.RestartPolicy = "Maybe" }), []string{"spec.restartPolicy: Unsupported value"}},
+		{"port range", first(func(c *corev1.Container) { c.Ports = []corev1.ContainerPort{{ContainerPort: 70000}} }), []string{c0 + ".ports[0].containerPort: Invalid value"}},
+		{"no port", first(func(c *corev1.Container) { c.Ports = []corev1.ContainerPort{{Name: "x"}} }), []string{c0 + ".ports[0].containerPort: Required value"}},
 		{"port names", first(func(c *corev1.Container) {
 			c.Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 80}, {Name: "http", ContainerPort: 81}, {Name: "much-too-long-name", ContainerPort: 82}}
-		}), []string{c0 + ".ports[1].name: FieldValueDuplicate", c0 + ".ports[2].name: FieldValueInvalid"}},
+		}), []string{c0 + ".ports[1].name: Duplicate value", c0 + ".ports[2].name: Invalid value"}},
 		{"host port twice", first(func(c *corev1.Container) {
 			c.Ports = []corev1.ContainerPort{{ContainerPort: 80, HostPort: 80}, {ContainerPort: 81, HostPort: 80}}
-		}), []string{c0 + ".ports[1].hostPort: FieldValueDuplicate"}},
+		}), []string{c0 + ".ports[1].hostPort: Duplicate value"}},
 		{"host network port", spec(func(s *corev1.PodSpec) {
 			s.HostNetwork = true
 			s.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 80, HostPort: 81}}
-		}), []string{c0 + ".ports[0].containerPort: FieldValueInvalid"}},
-		{"env without name", first(func(c *corev1.Container) { c.Env = []corev1.EnvVar{{Value: "x"}} }), []string{c0 + ".env[0].name: FieldValueRequired"}},
-		{"env name", first(func(c *corev1.Container) { c.Env = []corev1.EnvVar{{Name: "a=b"}} }), []string{c0 + ".env[0].name: FieldValueInvalid"}},
+		}), []string{c0 + ".ports[0].containerPort: Invalid value"}},
+		{"env without name", first(func(c *corev1.Container) { c.Env = []corev1.EnvVar{{Value: "x"}} }), []string{c0 + ".env[0].name: Required value"}},
+		{"env name", first(func(c *corev1.Container) { c.Env = []corev1.EnvVar{{Name: "a=b"}} }), []string{c0 + ".env[0].name: Invalid value"}},
 		{"env source", first(func(c *corev1.Container) {
 			c.Env = []corev1.EnvVar{{Name: "a", ValueFrom: &corev1.EnvVarSource{}}}
-		}), []string{c0 + ".env[0].valueFrom: FieldValueInvalid"}},
+		}), []string{c0 + ".env[0].valueFrom: Invalid value"}},
 		{"env field", first(func(c *corev1.Container) {
 			c.Env = []corev1.EnvVar{{Name: "a", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nope"}}}}
-		}), []string{c0 + ".env[0].valueFrom.fieldRef.fieldPath: FieldValueInvalid"}},
+		}), []string{c0 + ".env[0].valueFrom.fieldRef.fieldPath: Invalid value"}},
 		{"env labels", first(func(c *corev1.Container) {
 			c.Env = []corev1.EnvVar{{Name: "a", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels"}}}}
-		}), []string{c0 + ".env[0].valueFrom.fieldRef.fieldPath: FieldValueNotSupported"}},
+		}), []string{c0 + ".env[0].valueFrom.fieldRef.fieldPath: Unsupported value"}},
 		{"env one label", first(func(c *corev1.Container) {
 			c.Env = []corev1.EnvVar{{Name: "a", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels['app']"}}}}
 		}), nil},
 		{"env resource divisor", first(func(c *corev1.Container) {
 			c.Env = []corev1.EnvVar{{Name: "a", ValueFrom: &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "limits.cpu", Divisor: resource.MustParse("2")}}}}
-		}), []string{c0 + ".env[0].valueFrom.resourceFieldRef.divisor: FieldValueInvalid"}},
-		{"env from", first(func(c *corev1.Container) { c.EnvFrom = []corev1.EnvFromSource{{}} }), []string{c0 + ".envFrom: FieldValueInvalid"}},
-		{"probe without handler", first(func(c *corev1.Container) { c.LivenessProbe = &corev1.Probe{} }), []string{c0 + ".livenessProbe: FieldValueRequired"}},
+		}), []string{c0 + ".env[0].valueFrom.resourceFieldRef.divisor: Invalid value"}},
+		{"env from", first(func(c *corev1.Container) { c.EnvFrom = []corev1.EnvFromSource{{}} }), []string{c0 + ".envFrom: Invalid value"}},
+		{"probe without handler", first(func(c *corev1.Container) { c.LivenessProbe = &corev1.Probe{} }), []string{c0 + ".livenessProbe: Required value"}},
 		{"probe with two handlers", first(func(c *corev1.Container) {
 			c.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
 				Exec:      &corev1.ExecAction{Command: []string{"true"}},
 				TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(1)},
 			}}
-		}), []string{c0 + ".readinessProbe: FieldValueForbidden"}},
+		}), []string{c0 + ".readinessProbe: Forbidden"}},
 		{"probe numbers", first(func(c *corev1.Container) {
 			c.LivenessProbe = &corev1.Probe{
 				ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Port: intstr.FromInt32(0)}},
 				PeriodSeconds: -1, SuccessThreshold: 2, TerminationGracePeriodSeconds: new(int64(0)),
 			}
 		}), []string{
-			c0 + ".livenessProbe.httpGet.port: FieldValueInvalid", c0 + ".livenessProbe.periodSeconds: FieldValueInvalid",
-			c0 + ".livenessProbe.successThreshold: FieldValueInvalid", c0 + ".livenessProbe.terminationGracePeriodSeconds: FieldValueInvalid",
+			c0 + ".livenessProbe.httpGet.port: Invalid value", c0 + ".livenessProbe.periodSeconds: Invalid value",
+			c0 + ".livenessProbe.successThreshold: Invalid value", c0 + ".livenessProbe.terminationGracePeriodSeconds: Invalid value",
 		}},
 		{"init probe", spec(func(s *corev1.PodSpec) {
 			s.InitContainers = []corev1.Container{{Name: "i", Image: "i:1", ReadinessProbe: &corev1.Probe{}}}
-		}), []string{"spec.initContainers[0].readinessProbe: FieldValueForbidden"}},
-		{"unknown mount", first(func(c *corev1.Container) { c.VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}} }), []string{c0 + ".volumeMounts[0].name: FieldValueNotFound"}},
+		}), []string{"spec.initContainers[0].readinessProbe: Forbidden"}},
+		{"unknown mount", first(func(c *corev1.Container) { c.VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}} }), []string{c0 + ".volumeMounts[0].name: Not found"}},
 		{"mounts", spec(func(s *corev1.PodSpec) {
 			s.Volumes = []corev1.Volume{{Name: "v"}}
 			s.Containers[0].VolumeMounts = []corev1.VolumeMount{
@@ -94,42 +94,42 @@ func TestValidatePod(t *testing.T) {
 				{Name: "v", MountPath: "/y", MountPropagation: new(corev1.MountPropagationBidirectional)},
 			}
 		}), []string{
-			c0 + ".volumeMounts[1].mountPath: FieldValueInvalid", c0 + ".volumeMounts[2].mountPath: FieldValueRequired",
-			c0 + ".volumeMounts[3].subPath: FieldValueInvalid", c0 + ".volumeMounts[4].subPath: FieldValueInvalid",
-			c0 + ".volumeMounts[5].mountPropagation: FieldValueForbidden",
+			c0 + ".volumeMounts[1].mountPath: Invalid value", c0 + ".volumeMounts[2].mountPath: Required value",
+			c0 + ".volumeMounts[3].subPath: Invalid value", c0 + ".volumeMounts[4].subPath: Invalid value",
+			c0 + ".volumeMounts[5].mountPropagation: Forbidden",
 		}},
 		{"volume names", spec(func(s *corev1.PodSpec) {
 			s.Volumes = []corev1.Volume{{Name: "v"}, {Name: "v"}, {Name: ""}, {Name: "A"}}
 		}), []string{
-			"spec.volumes[1].name: FieldValueDuplicate", "spec.volumes[2].name: FieldValueRequired", "spec.volumes[3].name: FieldValueInvalid",
+			"spec.volumes[1].name: Duplicate value", "spec.volumes[2].name: Required value", "spec.volumes[3].name: Invalid value",
 		}},
-		{"two sources", volume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}, HostPath: &corev1.HostPathVolumeSource{Path: "/"}}), []string{"spec.volumes[0].emptyDir: FieldValueForbidden"}},
+		{"two sources", volume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}, HostPath: &corev1.HostPathVolumeSource{Path: "/"}}), []string{"spec.volumes[0].emptyDir: Forbidden"}},
 		{"host path", volume(corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/a/../b", Type: new(corev1.HostPathType("Odd"))}}), []string{
-			"spec.volumes[0].hostPath.path: FieldValueInvalid", "spec.volumes[0].hostPath.type: FieldValueNotSupported",
+			"spec.volumes[0].hostPath.path: Invalid value", "spec.volumes[0].hostPath.type: Unsupported value",
 		}},
 		{"secret volume", volume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{DefaultMode: new(int32(0o1000)), Items: []corev1.KeyToPath{{Key: "k", Path: "/x"}}}}), []string{
-			"spec.volumes[0].secret.defaultMode: FieldValueInvalid", "spec.volumes[0].secret.items[0].path: FieldValueInvalid", "spec.volumes[0].secret.secretName: FieldValueRequired",
+			"spec.volumes[0].secret.defaultMode: Invalid value", "spec.volumes[0].secret.items[0].path: Invalid value", "spec.volumes[0].secret.secretName: Required value",
 		}},
-		{"downward volume", volume(corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{{Path: "x"}}}}), []string{"spec.volumes[0].downwardAPI: FieldValueRequired"}},
+		{"downward volume", volume(corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{{Path: "x"}}}}), []string{"spec.volumes[0].downwardAPI: Required value"}},
 		{"projected volume", volume(corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
 			{}, {ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "t", ExpirationSeconds: new(int64(1))}},
 			{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "c"}, Items: []corev1.KeyToPath{{Key: "k", Path: "t"}}}},
 		}}}), []string{
-			"spec.volumes[0].projected.sources[0]: FieldValueRequired",
-			"spec.volumes[0].projected.sources[1].serviceAccountToken.expirationSeconds: FieldValueInvalid",
-			"spec.volumes[0].projected.sources[2].configMap.items[0].path: FieldValueInvalid",
+			"spec.volumes[0].projected.sources[0]: Required value",
+			"spec.volumes[0].projected.sources[1].serviceAccountToken.expirationSeconds: Invalid value",
+			"spec.volumes[0].projected.sources[2].configMap.items[0].path: Invalid value",
 		}},
 		{"request over limit", first(func(c *corev1.Container) {
 			c.Resources = corev1.ResourceRequirements{
 				Requests: corev1.ResourceList{"cpu": resource.MustParse("2")}, Limits: corev1.ResourceList{"cpu": resource.MustParse("1")},
 			}
-		}), []string{c0 + ".resources.requests: FieldValueInvalid"}},
+		}), []string{c0 + ".resources.requests: Invalid value"}},
 		{"resource names", first(func(c *corev1.Container) {
 			c.Resources.Limits = corev1.ResourceList{"gpu": resource.MustParse("1"), "memory": resource.MustParse("-1"), "example.com/gpu": resource.MustParse("1500m")}
 		}), []string{
-			c0 + ".resources.limits[example.com/gpu]: FieldValueInvalid", c0 + ".resources.limits[gpu]: FieldValueInvalid",
-			c0 + ".resources.limits[memory]: FieldValueInvalid", c0 + ".resources.requests[example.com/gpu]: FieldValueInvalid",
-			c0 + ".resources.requests[gpu]: FieldValueInvalid", c0 + ".resources.requests[memory]: FieldValueInvalid",
+			c0 + ".resources.limits[example.com/gpu]: Invalid value", c0 + ".resources.limits[gpu]: Invalid value",
+			c0 + ".resources.limits[memory]: Invalid value", c0 + ".resources.requests[example.com/gpu]: Invalid value",
+			c0 + ".resources.requests[gpu]: Invalid value", c0 + ".resources.requests[memory]: Invalid value",
 		}},
 		{"security context", first(func(c *corev1.Container) {
 			c.SecurityContext = &corev1.SecurityContext{
@@ -137,21 +137,21 @@ func TestValidatePod(t *testing.T) {
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost},
 			}
 		}), []string{
-			c0 + ".securityContext: FieldValueInvalid", c0 + ".securityContext.runAsUser: FieldValueInvalid",
-			c0 + ".securityContext.seccompProfile.localhostProfile: FieldValueRequired",
+			c0 + ".securityContext: Invalid value", c0 + ".securityContext.runAsUser: Invalid value",
+			c0 + ".securityContext.seccompProfile.localhostProfile: Required value",
 		}},
 		{"pod security context", spec(func(s *corev1.PodSpec) {
 			s.SecurityContext = &corev1.PodSecurityContext{FSGroup: new(int64(-2)), Sysctls: []corev1.Sysctl{{Name: "a_b$"}, {Name: "net.x"}, {Name: "net/x"}}}
 			s.HostPID, s.ShareProcessNamespace = true, new(true)
 		}), []string{
-			"spec.securityContext.fsGroup: FieldValueInvalid", "spec.securityContext.sysctls[0].name: FieldValueInvalid",
-			"spec.securityContext.sysctls[2].name: FieldValueDuplicate", "spec.shareProcessNamespace: FieldValueInvalid",
+			"spec.securityContext.fsGroup: Invalid value", "spec.securityContext.sysctls[0].name: Invalid value",
+			"spec.securityContext.sysctls[2].name: Duplicate value", "spec.shareProcessNamespace: Invalid value",
 		}},
 		{"tolerations", spec(func(s *corev1.PodSpec) {
 			s.Tolerations = []corev1.Toleration{{Operator: "Equal"}, {Key: "k", Operator: "Exists", Value: "v"}, {Key: "k", Effect: "No"}, {Key: "k", TolerationSeconds: new(int64(1))}}
 		}), []string{
-			"spec.tolerations[0].operator: FieldValueInvalid", "spec.tolerations[1].operator: FieldValueInvalid",
-			"spec.tolerations[2].effect: FieldValueNotSupported", "spec.tolerations[3].effect: FieldValueInvalid",
+			"spec.tolerations[0].operator: Invalid value", "spec.tolerations[1].operator: Invalid value",
+			"spec.tolerations[2].effect: Unsupported value", "spec.tolerations[3].effect: Invalid value",
 		}},
 		{"node affinity", spec(func(s *corev1.PodSpec) {
 			s.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
@@ -161,41 +161,41 @@ func TestValidatePod(t *testing.T) {
 				}}},
 			}}
 		}), []string{
-			"spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: FieldValueRequired",
-			"spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: FieldValueInvalid",
-			"spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].values: FieldValueRequired",
+			"spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value",
+			"spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value",
+			"spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].values: Required value",
 		}},
 		{"pod affinity", spec(func(s *corev1.PodSpec) {
 			s.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
 				RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{Namespaces: []string{"A"}, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"-": "x"}}}},
 			}}
 		}), []string{
-			"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector.matchLabels: FieldValueInvalid",
-			"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].namespaces[0]: FieldValueInvalid",
-			"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: FieldValueRequired",
+			"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector.matchLabels: Invalid value",
+			"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].namespaces[0]: Invalid value",
+			"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value",
 		}},
 		{"spread", spec(func(s *corev1.PodSpec) {
 			c := corev1.TopologySpreadConstraint{MaxSkew: 0, WhenUnsatisfiable: "X", MinDomains: new(int32(0))}
 			s.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{c, {MaxSkew: 1, WhenUnsatisfiable: "X", TopologyKey: "z"}, {MaxSkew: 1, WhenUnsatisfiable: "X", TopologyKey: "z"}}
 		}), []string{
-			"spec.topologySpreadConstraints[0].maxSkew: FieldValueInvalid", "spec.topologySpreadConstraints[0].minDomains: FieldValueInvalid",
-			"spec.topologySpreadConstraints[0].topologyKey: FieldValueRequired", "spec.topologySpreadConstraints[0].whenUnsatisfiable: FieldValueNotSupported",
-			"spec.topologySpreadConstraints[1].whenUnsatisfiable: FieldValueNotSupported",
-			"spec.topologySpreadConstraints[2].whenUnsatisfiable: FieldValueNotSupported",
-			"spec.topologySpreadConstraints[2].{topologyKey, whenUnsatisfiable}: FieldValueDuplicate",
+			"spec.topologySpreadConstraints[0].maxSkew: Invalid value", "spec.topologySpreadConstraints[0].minDomains: Invalid value",
+			"spec.topologySpreadConstraints[0].topologyKey: Required value", "spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value",
+			"spec.topologySpreadConstraints[1].whenUnsatisfiable: Unsupported value",
+			"spec.topologySpreadConstraints[2].whenUnsatisfiable: Unsupported value",
+			"spec.topologySpreadConstraints[2].{topologyKey, whenUnsatisfiable}: Duplicate value",
 		}},
-		{"dns", spec(func(s *corev1.PodSpec) { s.DNSPolicy = corev1.DNSNone }), []string{"spec.dnsConfig: FieldValueRequired"}},
+		{"dns", spec(func(s *corev1.PodSpec) { s.DNSPolicy = corev1.DNSNone }), []string{"spec.dnsConfig: Required value"}},
 		{"host names", spec(func(s *corev1.PodSpec) {
 			s.Hostname, s.Subdomain = "a.b", strings.Repeat("a", 64)
 			s.HostAliases = []corev1.HostAlias{{IP: "x"}}
-		}), []string{"spec.hostAliases[0].ip: FieldValueInvalid", "spec.hostname: FieldValueInvalid", "spec.subdomain: FieldValueInvalid"}},
-		{"deadline", spec(func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(0)) }), []string{"spec.activeDeadlineSeconds: FieldValueInvalid"}},
+		}), []string{"spec.hostAliases[0].ip: Invalid value", "spec.hostname: Invalid value", "spec.subdomain: Invalid value"}},
+		{"deadline", spec(func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(0)) }), []string{"spec.activeDeadlineSeconds: Invalid value"}},
 		{"gate and node", spec(func(s *corev1.PodSpec) {
 			s.NodeName, s.SchedulingGates = "n", []corev1.PodSchedulingGate{{Name: "g"}, {Name: "g"}}
-		}), []string{"spec.nodeName: FieldValueForbidden", "spec.schedulingGates[1]: FieldValueDuplicate"}},
+		}), []string{"spec.nodeName: Forbidden", "spec.schedulingGates[1]: Duplicate value"}},
 		{"ephemeral on create", spec(func(s *corev1.PodSpec) {
 			s.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "e", Image: "e:1"}}}
-		}), []string{"spec.ephemeralContainers: FieldValueForbidden"}},
+		}), []string{"spec.ephemeralContainers: Forbidden"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := simplePod()
@@ -213,22 +213,22 @@ func TestValidatePodUpdate(t *testing.T) {
 		want        []string
 	}{
 		{"image", nil, func(s *corev1.PodSpec) { s.Containers[0].Image = "demo:2" }, nil},
-		{"command", nil, func(s *corev1.PodSpec) { s.Containers[0].Command = []string{"x"} }, []string{"spec: FieldValueForbidden"}},
-		{"node", nil, func(s *corev1.PodSpec) { s.NodeName = "n" }, []string{"spec: FieldValueForbidden"}},
+		{"command", nil, func(s *corev1.PodSpec) { s.Containers[0].Command = []string{"x"} }, []string{"spec: Forbidden"}},
+		{"node", nil, func(s *corev1.PodSpec) { s.NodeName = "n" }, []string{"spec: Forbidden"}},
 		{"one more container", nil, func(s *corev1.PodSpec) {
 			s.Containers = append(s.Containers, corev1.Container{Name: "d", Image: "d:1"})
-		}, []string{"spec.containers: FieldValueForbidden"}},
+		}, []string{"spec.containers: Forbidden"}},
 		{"new deadline", nil, func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(9)) }, nil},
-		{"longer deadline", func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(5)) }, func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(9)) }, []string{"spec.activeDeadlineSeconds: FieldValueInvalid"}},
-		{"no more deadline", func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(5)) }, func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = nil }, []string{"spec.activeDeadlineSeconds: FieldValueInvalid"}},
+		{"longer deadline", func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(5)) }, func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(9)) }, []string{"spec.activeDeadlineSeconds: Invalid value"}},
+		{"no more deadline", func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(5)) }, func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = nil }, []string{"spec.activeDeadlineSeconds: Invalid value"}},
 		{"one more toleration", nil, func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{{Key: "k"}} }, nil},
-		{"one toleration less", func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{{Key: "k"}} }, func(s *corev1.PodSpec) { s.Tolerations = nil }, []string{"spec.tolerations: FieldValueForbidden"}},
+		{"one toleration less", func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{{Key: "k"}} }, func(s *corev1.PodSpec) { s.Tolerations = nil }, []string{"spec.tolerations: Forbidden"}},
 		{"grace of a negative", func(s *corev1.PodSpec) { s.TerminationGracePeriodSeconds = new(int64(-1)) }, func(s *corev1.PodSpec) { s.TerminationGracePeriodSeconds = new(int64(1)) }, nil},
-		{"grace", nil, func(s *corev1.PodSpec) { s.TerminationGracePeriodSeconds = new(int64(1)) }, []string{"spec: FieldValueForbidden"}},
+		{"grace", nil, func(s *corev1.PodSpec) { s.TerminationGracePeriodSeconds = new(int64(1)) }, []string{"spec: Forbidden"}},
 		{"gate removed", func(s *corev1.PodSpec) { s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "g"}} }, func(s *corev1.PodSpec) { s.SchedulingGates = nil }, nil},
-		{"gate added", nil, func(s *corev1.PodSpec) { s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "g"}} }, []string{"spec.schedulingGates[0].name: FieldValueForbidden"}},
+		{"gate added", nil, func(s *corev1.PodSpec) { s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "g"}} }, []string{"spec.schedulingGates[0].name: Forbidden"}},
 		{"gated selector grows", func(s *corev1.PodSpec) { s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "g"}} }, func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{"a": "b"} }, nil},
-		{"selector grows", nil, func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{"a": "b"} }, []string{"spec: FieldValueForbidden"}},
+		{"selector grows", nil, func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{"a": "b"} }, []string{"spec: Forbidden"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			old := simplePod()
@@ -252,7 +252,7 @@ func TestValidatePodStatus(t *testing.T) {
 	}{
 		{corev1.RestartPolicyAlways, nil},
 		{corev1.RestartPolicyOnFailure, nil},
-		{corev1.RestartPolicyNever, []string{"status.containerStatuses[0].state: FieldValueForbidden"}},
+		{corev1.RestartPolicyNever, []string{"status.containerStatuses[0].state: Forbidden"}},
 	} {
 		old := simplePod()
 		old.Spec.RestartPolicy = test.policy

@@ -18,7 +18,7 @@ import (
 func refusals(errs field.ErrorList) []string {
 	var out []string
 	for _, err := range errs {
-		out = append(out, fmt.Sprintf("%s: %s", err.Field, string(err.Type)))
+		out = append(out, fmt.Sprintf("%s: %s", err.Field, err.Type))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
