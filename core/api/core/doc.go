@@ -28,7 +28,7 @@ func setDefault[T comparable](p *T, value T) {
 
 func setDefaultPointer[T any](p **T, value T) {
 	if *p == nil {
-		*p = &value
+		*p = new(value)
 	}
 }
 

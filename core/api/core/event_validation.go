@@ -10,12 +10,7 @@ const maxEventName = 128
 
 // validateEvent is strict only with events that have an eventTime: older clients leave much out.
 func validateEvent(e, _ *corev1.Event) field.ErrorList {
-	var errs field.ErrorList
-	object := field.NewPath("involvedObject", "namespace")
-	clusterScoped := e.InvolvedObject.Namespace == "" && (e.Namespace == "" || e.Namespace == metav1.NamespaceDefault)
-	if e.InvolvedObject.Namespace != e.Namespace && !clusterScoped {
-		errs = append(errs, field.Invalid(object, e.InvolvedObject.Namespace, "does not match event.namespace"))
-	}
+	errs := validateEventNamespace(e)
 	if e.EventTime.IsZero() {
 		return errs
 	}
@@ -37,4 +32,19 @@ func validateEvent(e, _ *corev1.Event) field.ErrorList {
 		errs = append(errs, field.Invalid(field.NewPath("message"), "", "can have at most 1024 characters"))
 	}
 	return errs
+}
+
+// validateEventNamespace keeps an event beside its object; those of cluster-wide objects have a place of
+// their own.
+func validateEventNamespace(e *corev1.Event) field.ErrorList {
+	old := e.EventTime.IsZero()
+	ok := e.Namespace == e.InvolvedObject.Namespace || !old
+	if e.InvolvedObject.Namespace == "" {
+		ok = e.Namespace == "" || e.Namespace == metav1.NamespaceDefault || !old && e.Namespace == metav1.NamespaceSystem
+	}
+	if ok {
+		return nil
+	}
+	p := field.NewPath("involvedObject", "namespace")
+	return field.ErrorList{field.Invalid(p, e.InvolvedObject.Namespace, "does not match event.namespace")}
 }

@@ -92,7 +92,9 @@ func hostPorts(ports []corev1.ContainerPort) {
 }
 
 func defaultContainer(c *corev1.Container) {
-	setDefault(&c.ImagePullPolicy, pullPolicy(c.Image))
+	if c.ImagePullPolicy == "" {
+		c.ImagePullPolicy = pullPolicy(c.Image)
+	}
 	setDefault(&c.TerminationMessagePath, corev1.TerminationMessagePathDefault)
 	setDefault(&c.TerminationMessagePolicy, corev1.TerminationMessageReadFile)
 	roundUp(c.Resources.Limits)

@@ -21,8 +21,8 @@ func defaultVolume(v *corev1.Volume) {
 		defaultDownward(s.DownwardAPI.Items)
 	case s.Projected != nil:
 		defaultProjected(s.Projected)
-	case s.Image != nil:
-		setDefault(&s.Image.PullPolicy, pullPolicy(s.Image.Reference))
+	case s.Image != nil && s.Image.PullPolicy == "":
+		s.Image.PullPolicy = pullPolicy(s.Image.Reference)
 	case s.Ephemeral != nil && s.Ephemeral.VolumeClaimTemplate != nil:
 		setDefaultPointer(&s.Ephemeral.VolumeClaimTemplate.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)
 	}
