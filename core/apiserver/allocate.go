@@ -56,8 +56,8 @@ func (p *pool) free(n uint64) {
 	delete(p.taken, n)
 }
 
-// ipAllocator hands out the addresses of the service range but its first, which is the API's own, and
-// its last.
+// ipAllocator hands out the addresses of the service range but the network's own and the
+// broadcast address.
 type ipAllocator struct {
 	*pool
 	prefix netip.Prefix
@@ -73,7 +73,7 @@ func newIPAllocator(prefix netip.Prefix) *ipAllocator {
 	base := uint64(four[0])<<24 | uint64(four[1])<<16 | uint64(four[2])<<8 | uint64(four[3])
 	size := uint64(1) << (32 - prefix.Bits())
 	a := &ipAllocator{pool: newPool(size), prefix: prefix, base: base}
-	a.taken[0], a.taken[1], a.taken[size-1] = true, true, true
+	a.taken[0], a.taken[size-1] = true, true
 	return a
 }
 

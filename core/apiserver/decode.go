@@ -26,15 +26,12 @@ const (
 	typeProtobuf = "application/vnd.kubernetes.protobuf"
 )
 
-// fieldValidation says what is done about unknown and doubled fields: Strict, Warn (the default) or Ignore.
-type fieldValidation string
-
-func parseFieldValidation(text string) (fieldValidation, error) {
+func parseFieldValidation(text string) (api.FieldValidation, error) {
 	switch text {
 	case "":
-		return "Warn", nil
+		return api.ValidationWarn, nil
 	case "Strict", "Warn", "Ignore":
-		return fieldValidation(text), nil
+		return api.FieldValidation(text), nil
 	}
 	return "", apierrors.NewBadRequest(fmt.Sprintf("invalid fieldValidation %q: supported values: Ignore, Strict, Warn", text))
 }
@@ -72,7 +69,7 @@ func contentType(req *http.Request) string {
 }
 
 // decodeBody reads a body of any served format into obj, whose kind must be gvk if the body tells one.
-func decodeBody(mediaType string, data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict fieldValidation, warn func(string)) error {
+func decodeBody(mediaType string, data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict api.FieldValidation, warn func(string)) error {
 	switch mediaType {
 	case typeProtobuf:
 		return decodeProtobuf(data, obj, gvk)
@@ -110,13 +107,13 @@ func decodeProtobuf(data []byte, obj runtime.Object, gvk schema.GroupVersionKind
 }
 
 // toJSON converts YAML, in which a key may stand only once.
-func toJSON(data []byte, strict fieldValidation, warn func(string)) ([]byte, error) {
-	if strict != "Ignore" {
+func toJSON(data []byte, strict api.FieldValidation, warn func(string)) ([]byte, error) {
+	if strict != api.ValidationIgnore {
 		out, err := yaml.YAMLToJSONStrict(data)
 		if err == nil {
 			return out, nil
 		}
-		if strict == "Strict" {
+		if strict == api.ValidationStrict {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
 		}
 		if warn != nil {
@@ -130,10 +127,10 @@ func toJSON(data []byte, strict fieldValidation, warn func(string)) ([]byte, err
 	return out, nil
 }
 
-func decodeJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict fieldValidation, warn func(string)) error {
+func decodeJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict api.FieldValidation, warn func(string)) error {
 	var loose []error
 	var err error
-	if strict == "Ignore" || strict == "Warn" && warn == nil {
+	if strict == api.ValidationIgnore || strict == api.ValidationWarn && warn == nil {
 		err = kjson.UnmarshalCaseSensitivePreserveInts(data, obj)
 	} else {
 		loose, err = kjson.UnmarshalStrict(data, obj)
@@ -148,7 +145,7 @@ func decodeJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, st
 	if len(loose) == 0 {
 		return nil
 	}
-	if strict == "Strict" {
+	if strict == api.ValidationStrict {
 		texts := make([]string, len(loose))
 		for i, e := range loose {
 			texts[i] = e.Error()

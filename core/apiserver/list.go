@@ -70,7 +70,7 @@ func errFuture(want, have int64) error {
 
 // List returns what o selects in q's namespace, or in all when that is empty.
 func (s *Server) List(ctx context.Context, q *api.Request, o *ListOptions) (*Page, error) {
-	f, err := newFilter(q.Resource, o)
+	f, err := newSelector(q.Resource, o)
 	if err != nil {
 		return nil, err
 	}
@@ -78,11 +78,11 @@ func (s *Server) List(ctx context.Context, q *api.Request, o *ListOptions) (*Pag
 	if err != nil {
 		return nil, err
 	}
-	page := collect(snap, f, q.Namespace, after, o.Limit)
+	page := collect(snap, &f, q.Namespace, after, o.Limit)
 	if page.Continue != "" {
 		s.Cache.Of(q.Resource).Keep(snap)
 		page.Continue = encodeContinue(snap.Revision, page.Continue, q.Resource)
-		if f.empty() {
+		if f.Empty() {
 			page.Remaining = remaining(snap, q.Namespace, page.Items)
 		}
 	}
@@ -127,18 +127,9 @@ func (s *Server) snapshot(ctx context.Context, q *api.Request, o *ListOptions) (
 }
 
 // collect leaves the key of the last item in Continue when there is more.
-func collect(snap *cache.Snapshot, f filter, namespace, after string, limit int64) *Page {
+func collect(snap *cache.Snapshot, f *cache.Selector, namespace, after string, limit int64) *Page {
 	page := &Page{Revision: snap.Revision, Items: []*cache.Entry{}}
-	if name := f.scope(namespace); name.Name != "" && limit == 0 && after == "" && (namespace != "" || !f.resource.Namespaced) {
-		if e := snap.Get(f.resource.Key(namespace, name.Name)); e != nil && f.matches(e.Object) {
-			page.Items = append(page.Items, e)
-		}
-		return page
-	}
-	for _, e := range snap.From(namespace, after) {
-		if !f.matches(e.Object) {
-			continue
-		}
+	for e := range snap.Select(f, namespace, after) {
 		if limit > 0 && int64(len(page.Items)) == limit {
 			page.Continue = page.Items[limit-1].Key
 			return page

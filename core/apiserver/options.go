@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/cache"
@@ -94,24 +93,12 @@ func parseRevision(text string) (int64, error) {
 	return revision, nil
 }
 
-// filter is a compiled pair of selectors; its zero value lets all through.
-type filter struct {
-	resource *api.Resource
-	labels   labels.Selector
-	fields   []fields.Requirement
-}
-
-func newFilter(r *api.Resource, o *ListOptions) (filter, error) {
-	f := filter{resource: r}
-	if o.Labels != nil && !o.Labels.Empty() {
-		f.labels = o.Labels
-	}
-	if o.Fields != nil && !o.Fields.Empty() {
-		if err := r.CheckFields(o.Fields); err != nil {
-			return f, apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: %v", //nolint:staticcheck // upstream's words
-				r.GroupVersionResource().String(), selectorText(o.Labels), o.Fields, err))
-		}
-		f.fields = o.Fields.Requirements()
+// newSelector compiles the options' selectors.
+func newSelector(r *api.Resource, o *ListOptions) (cache.Selector, error) {
+	f, err := cache.NewSelector(r, o.Labels, o.Fields)
+	if err != nil {
+		return f, apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: %v", //nolint:staticcheck // upstream's words
+			r.GroupVersionResource().String(), selectorText(o.Labels), o.Fields, err))
 	}
 	return f, nil
 }
@@ -121,37 +108,4 @@ func selectorText(s labels.Selector) string {
 		return ""
 	}
 	return s.String()
-}
-
-func (f *filter) empty() bool { return f.labels == nil && len(f.fields) == 0 }
-
-func (f *filter) matches(obj api.Object) bool {
-	for i := range f.fields {
-		req := &f.fields[i]
-		value, _ := f.resource.Field(obj, req.Field)
-		if (value == req.Value) == (req.Operator == selection.NotEquals) {
-			return false
-		}
-	}
-	return f.labels == nil || f.labels.Matches(labels.Set(obj.GetLabels()))
-}
-
-// scope is the narrowest topic of the cache that has all that f lets through.
-func (f *filter) scope(namespace string) cache.Scope {
-	s := cache.Scope{Namespace: namespace}
-	for _, req := range f.fields {
-		if req.Operator == selection.NotEquals {
-			continue
-		}
-		if req.Field == "metadata.name" {
-			s.Name = req.Value
-			continue
-		}
-		for _, indexed := range f.resource.Indexed {
-			if req.Field == indexed {
-				s.Field, s.Value = req.Field, req.Value
-			}
-		}
-	}
-	return s
 }

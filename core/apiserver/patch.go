@@ -22,18 +22,8 @@ import (
 
 const maxPatchOperations = 10_000
 
-// Patch is a change in one of the four formats of Kubernetes.
-type Patch struct {
-	Type types.PatchType
-	Data []byte
-	// Force takes fields from other managers; for apply only.
-	Force bool
-	// Strictness of field validation.
-	Strictness fieldValidation
-}
-
 // Patch changes an object; an apply creates it when it is not there, which the second result tells.
-func (s *Server) Patch(ctx context.Context, q *api.Request, p Patch) (*cache.Entry, bool, error) {
+func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache.Entry, bool, error) {
 	if p.Type == types.ApplyYAMLPatchType {
 		return s.apply(ctx, q, p)
 	}
@@ -42,12 +32,12 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p Patch) (*cache.Ent
 		if err != nil {
 			return nil, apierrors.NewInternalError(err)
 		}
-		patched, err := p.run(q, original, q.Resource.New())
+		patched, err := runPatch(q, &p, original, q.Resource.New())
 		if err != nil {
 			return nil, err
 		}
 		obj := q.Resource.New()
-		if err := decodeJSON(patched, obj, q.Resource.GroupVersionKind(), p.Strictness, q.Warn); err != nil {
+		if err := decodeJSON(patched, obj, q.Resource.GroupVersionKind(), p.Validation, q.Warn); err != nil {
 			return nil, err
 		}
 		if err := sameTarget(obj, current); err != nil {
@@ -71,8 +61,8 @@ func sameTarget(obj, current api.Object) error {
 	return nil
 }
 
-// run applies the patch to a JSON object; example tells a strategic merge the type.
-func (p Patch) run(q *api.Request, original []byte, example any) ([]byte, error) {
+// runPatch applies the patch to a JSON object; example tells a strategic merge the type.
+func runPatch(q *api.Request, p *api.Patch, original []byte, example any) ([]byte, error) {
 	data, err := yaml.YAMLToJSON(p.Data)
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
@@ -111,13 +101,13 @@ func runJSONPatch(q *api.Request, original, data []byte) ([]byte, error) {
 }
 
 // apply is server-side apply.
-func (s *Server) apply(ctx context.Context, q *api.Request, p Patch) (*cache.Entry, bool, error) {
+func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache.Entry, bool, error) {
 	if q.Manager == "" {
 		return nil, false, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("PatchOptions").GroupKind(), "", field.ErrorList{
 			field.Required(field.NewPath("fieldManager"), "is required for apply patch"),
 		})
 	}
-	wanted, err := decodeApplied(q, p)
+	wanted, err := decodeApplied(q, &p)
 	if err != nil {
 		return nil, false, err
 	}
@@ -158,13 +148,13 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p Patch) (*cache.Ent
 	return entry, true, err
 }
 
-func decodeApplied(q *api.Request, p Patch) (*unstructured.Unstructured, error) {
-	data, err := toJSON(p.Data, p.Strictness, q.Warn)
+func decodeApplied(q *api.Request, p *api.Patch) (*unstructured.Unstructured, error) {
+	data, err := toJSON(p.Data, p.Validation, q.Warn)
 	if err != nil {
 		return nil, err
 	}
 	// The typed form says which fields there are; the untyped one, which were given.
-	if err := decodeJSON(data, q.Resource.New(), q.Resource.GroupVersionKind(), p.Strictness, q.Warn); err != nil {
+	if err := decodeJSON(data, q.Resource.New(), q.Resource.GroupVersionKind(), p.Validation, q.Warn); err != nil {
 		return nil, err
 	}
 	wanted := &unstructured.Unstructured{}

@@ -290,13 +290,13 @@ func (s *Server) patchScale(c *call) (runtime.Object, error) {
 		if err != nil {
 			return nil, apierrors.NewInternalError(err)
 		}
-		patched, err := p.run(c.q, original, &autoscalingv1.Scale{})
+		patched, err := runPatch(c.q, &p, original, &autoscalingv1.Scale{})
 		if err != nil {
 			return nil, err
 		}
 		out := &autoscalingv1.Scale{}
 		gvk := autoscalingv1.SchemeGroupVersion.WithKind("Scale")
-		if err := decodeJSON(patched, out, gvk, p.Strictness, c.q.Warn); err != nil {
+		if err := decodeJSON(patched, out, gvk, p.Validation, c.q.Warn); err != nil {
 			return nil, err
 		}
 		if out.ResourceVersion == have.ResourceVersion {

@@ -96,15 +96,15 @@ func okOrCreated(created bool) int {
 }
 
 // readPatch reads the body of a PATCH and what goes with it.
-func (c *call) readPatch() (Patch, error) {
-	p := Patch{Type: types.PatchType(contentType(c.req))}
+func (c *call) readPatch() (api.Patch, error) {
+	p := api.Patch{Type: types.PatchType(contentType(c.req))}
 	switch p.Type {
 	case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType:
 	default:
 		return p, errPatchType
 	}
 	var err error
-	if p.Strictness, err = parseFieldValidation(c.query.Get("fieldValidation")); err != nil {
+	if p.Validation, err = parseFieldValidation(c.query.Get("fieldValidation")); err != nil {
 		return p, err
 	}
 	if text := c.query.Get("force"); text != "" {

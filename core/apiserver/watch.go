@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,7 +32,7 @@ type WatchEvent struct {
 
 // Watch is a running watch. It is used by one goroutine and must be closed.
 type Watch struct {
-	filter  filter
+	filter  cache.Selector
 	watcher *cache.Watcher
 	cache   *cache.Cache
 	initial []WatchEvent
@@ -47,12 +46,12 @@ func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Wa
 	if errs := checkInitialEvents(o); len(errs) > 0 {
 		return nil, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", errs)
 	}
-	f, err := newFilter(q.Resource, o)
+	f, err := newSelector(q.Resource, o)
 	if err != nil {
 		return nil, err
 	}
 	w := &Watch{filter: f, cache: s.Cache}
-	col, scope := s.Cache.Of(q.Resource), f.scope(q.Namespace)
+	col, scope := s.Cache.Of(q.Resource), f.Scope(q.Namespace)
 	initial := o.InitialEvents != nil && *o.InitialEvents
 	revision, err := parseRevision(o.ResourceVersion)
 	if err != nil {
@@ -99,7 +98,7 @@ func checkInitialEvents(o *ListOptions) field.ErrorList {
 
 // start queues the present state as ADDED events.
 func (w *Watch) start(snap *cache.Snapshot, namespace string, mark bool) {
-	for _, e := range collect(snap, w.filter, namespace, "", 0).Items {
+	for _, e := range collect(snap, &w.filter, namespace, "", 0).Items {
 		w.initial = append(w.initial, WatchEvent{Type: watch.Added, Entry: e, Revision: e.Revision})
 	}
 	if mark {
@@ -158,38 +157,11 @@ func (w *Watch) poll(out []WatchEvent) ([]WatchEvent, error) {
 		return out, err
 	}
 	for _, ev := range events {
-		if seen, ok := w.filter.see(ev); ok {
-			out = append(out, seen)
+		if seen, ok := w.filter.See(ev); ok {
+			out = append(out, WatchEvent{Type: seen.Type, Entry: seen.Entry, Revision: ev.Entry.Revision})
 		}
 		w.sent = ev.Entry.Revision
 	}
 	clear(w.buf)
 	return out, nil
-}
-
-// see turns a change into what it looks like through the selectors: an object that begins to match is
-// added, one that ceases to match is deleted, shown as it was last with the revision of the change.
-func (f *filter) see(ev *cache.Event) (WatchEvent, bool) {
-	out := WatchEvent{Type: ev.Type, Entry: ev.Entry, Revision: ev.Entry.Revision}
-	if f.empty() {
-		return out, true
-	}
-	before := ev.Prev != nil && f.matches(ev.Prev.Object)
-	now := ev.Type != watch.Deleted && f.matches(ev.Entry.Object)
-	switch {
-	case ev.Type == watch.Deleted:
-		return out, before
-	case now && !before:
-		out.Type = watch.Added
-	case !now && before:
-		last := f.resource.ShallowCopy(ev.Prev.Object)
-		last.SetResourceVersion(strconv.FormatInt(out.Revision, 10))
-		out.Type = watch.Deleted
-		out.Entry = &cache.Entry{Key: ev.Entry.Key, Revision: out.Revision, Object: last}
-	case now:
-		out.Type = watch.Modified
-	default:
-		return out, false
-	}
-	return out, true
 }

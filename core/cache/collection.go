@@ -21,6 +21,7 @@ type Collection struct {
 	history history
 	topics  map[topic]*queue
 	kept    kept
+	indexes map[string]*index
 }
 
 func newCollection(r *api.Resource, revision *atomic.Int64) *Collection {
@@ -53,6 +54,7 @@ func (c *Collection) put(e *Entry) {
 	if had {
 		ev.Type, ev.Prev = watch.Modified, prev
 	}
+	c.reindex(ev.Prev, e)
 	c.publish(ev)
 }
 
@@ -63,6 +65,7 @@ func (c *Collection) remove(key string, revision int64) {
 	if !had {
 		return
 	}
+	c.reindex(prev, nil)
 	last := c.resource.ShallowCopy(prev.Object)
 	last.SetResourceVersion(formatRevision(revision))
 	c.publish(&Event{

@@ -53,7 +53,13 @@ type Watcher struct {
 	cursor atomic.Pointer[node]
 	woken  chan struct{}
 	cut    atomic.Pointer[error]
+	// patient watchers are never cut for being slow.
+	patient atomic.Bool
 }
+
+// SetPatient keeps the cache from cutting the watcher however far it falls behind. It is for readers in
+// this process that are known to read; what they have not read stays in memory.
+func (w *Watcher) SetPatient() { w.patient.Store(true) }
 
 // Watch returns a cursor after the given revision; ErrExpired when events since then are forgotten.
 // The watcher must be closed.
@@ -200,7 +206,7 @@ func (c *Collection) send(t topic, ev *Event) {
 	q.tail = n
 	for w := range q.watchers {
 		if n.seq%1024 == 0 {
-			if at := w.cursor.Load(); at == nil || n.seq-at.seq > maxLag {
+			if at := w.cursor.Load(); at == nil || n.seq-at.seq > maxLag && !w.patient.Load() {
 				c.cut(w, ErrSlow)
 				continue
 			}

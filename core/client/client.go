@@ -1,0 +1,170 @@
+// Package client gives the parts that run in the server's process controller-runtime's cache and
+// client: reads come from the watch cache without copies, writes go through the API server's verbs
+// without sockets or encodings. The same parts run elsewhere with the ordinary ones over HTTPS.
+//
+// Objects that it returns are shared with everybody and must not be changed: copy first.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+// Server is what the client needs of the API server.
+type Server interface {
+	Create(ctx context.Context, q *api.Request, obj api.Object) (*cache.Entry, error)
+	Update(ctx context.Context, q *api.Request, obj api.Object) (*cache.Entry, bool, error)
+	Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache.Entry, bool, error)
+	Delete(ctx context.Context, q *api.Request, opts *metav1.DeleteOptions) (*cache.Entry, bool, error)
+	RunSubresource(ctx context.Context, q *api.Request, obj runtime.Object) (runtime.Object, error)
+}
+
+// Client is a client.WithWatch in the server's process. Its reads see every write that was acknowledged
+// before them.
+type Client struct {
+	Server   Server
+	Cache    *cache.Cache
+	Registry *api.Registry
+	// User is whom the requests come from; Manager is their field manager.
+	User    user.Info
+	Manager string
+}
+
+var _ client.WithWatch = (*Client)(nil)
+
+// As returns a client that acts as the service account NAME of kube-system.
+func (c *Client) As(name string) *Client {
+	as := *c
+	as.Manager = name
+	as.User = &user.DefaultInfo{
+		Name:   "system:serviceaccount:kube-system:" + name,
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", user.AllAuthenticated},
+	}
+	return &as
+}
+
+// AsUser returns a client that acts as another user.
+func (c *Client) AsUser(who user.Info, manager string) *Client {
+	as := *c
+	as.User, as.Manager = who, manager
+	return &as
+}
+
+// Scheme implements client.Client.
+func (c *Client) Scheme() *runtime.Scheme { return scheme.Scheme }
+
+// RESTMapper implements client.Client.
+func (c *Client) RESTMapper() meta.RESTMapper { return NewMapper(c.Registry) }
+
+// GroupVersionKindFor implements client.Client.
+func (c *Client) GroupVersionKindFor(obj runtime.Object) (schema.GroupVersionKind, error) {
+	r, err := c.resource(obj)
+	if err != nil {
+		return schema.GroupVersionKind{}, err
+	}
+	return r.GroupVersionKind(), nil
+}
+
+// IsObjectNamespaced implements client.Client.
+func (c *Client) IsObjectNamespaced(obj runtime.Object) (bool, error) {
+	r, err := c.resource(obj)
+	return err == nil && r.Namespaced, err
+}
+
+// resource finds the kind of an object or list, typed or not.
+func (c *Client) resource(obj runtime.Object) (*api.Resource, error) {
+	return resourceOf(c.Registry, obj)
+}
+
+func resourceOf(g *api.Registry, obj runtime.Object) (*api.Resource, error) {
+	if r := g.ForType(reflect.TypeOf(obj)); r != nil {
+		return r, nil
+	}
+	gvk := obj.GetObjectKind().GroupVersionKind()
+	if gvk.Empty() {
+		kinds, _, err := scheme.Scheme.ObjectKinds(obj)
+		if err != nil {
+			return nil, err
+		}
+		gvk = kinds[0]
+	}
+	if r := g.Kind(gvk); r != nil {
+		return r, nil
+	}
+	const list = "List"
+	if n := len(gvk.Kind) - len(list); n > 0 && gvk.Kind[n:] == list {
+		gvk.Kind = gvk.Kind[:n]
+		if r := g.Kind(gvk); r != nil {
+			return r, nil
+		}
+	}
+	return nil, &meta.NoKindMatchError{GroupKind: gvk.GroupKind(), SearchedVersions: []string{gvk.Version}}
+}
+
+func (c *Client) request(r *api.Resource, namespace, name, subresource string) *api.Request {
+	return &api.Request{
+		User: c.User, Resource: r, Namespace: namespace, Name: name, Subresource: subresource, Manager: c.Manager,
+	}
+}
+
+// withOptions puts the options that all writes have into the request.
+func withOptions(q *api.Request, dryRun []string, manager string) {
+	q.DryRun = slices.Contains(dryRun, metav1.DryRunAll)
+	if manager != "" {
+		q.Manager = manager
+	}
+}
+
+// fill makes out show a stored object: a typed one shares everything below its first level, the others
+// are converted.
+func fill(out, stored runtime.Object) error {
+	to, from := reflect.ValueOf(out).Elem(), reflect.ValueOf(stored).Elem()
+	if to.Type() == from.Type() {
+		to.Set(from)
+		return nil
+	}
+	switch out := out.(type) {
+	case *metav1.PartialObjectMetadata:
+		accessor, ok := stored.(metav1.ObjectMetaAccessor)
+		if !ok {
+			return fmt.Errorf("show %T as metadata", stored)
+		}
+		out.TypeMeta = metav1.TypeMeta{}
+		out.SetGroupVersionKind(stored.GetObjectKind().GroupVersionKind())
+		out.ObjectMeta = *accessor.GetObjectMeta().(*metav1.ObjectMeta)
+		return nil
+	case *unstructured.Unstructured:
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(stored)
+		out.Object = content
+		return err
+	}
+	return fmt.Errorf("show %T as %T", stored, out)
+}
+
+// typed returns obj as the kind's Go type, as a copy that the server may take over.
+func typed(r *api.Resource, obj runtime.Object) (api.Object, error) {
+	if own, ok := obj.DeepCopyObject().(api.Object); ok && reflect.TypeOf(obj).Elem() == r.Type() {
+		return own, nil
+	}
+	content, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return nil, errors.New("write needs a typed or an unstructured object, metadata alone can only be patched or deleted")
+	}
+	out := r.New()
+	return out, runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, out)
+}

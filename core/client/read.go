@@ -1,0 +1,155 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/cache"
+)
+
+// Get implements client.Reader.
+func (c *Client) Get(ctx context.Context, key types.NamespacedName, out client.Object, _ ...client.GetOption) error {
+	if err := c.Cache.Latest(ctx); err != nil {
+		return err
+	}
+	return get(c.Registry, c.Cache, key, out)
+}
+
+func get(g *api.Registry, from *cache.Cache, key types.NamespacedName, out client.Object) error {
+	r, err := resourceOf(g, out)
+	if err != nil {
+		return err
+	}
+	entry := from.Of(r).Get(r.Key(key.Namespace, key.Name))
+	if entry == nil {
+		return apierrors.NewNotFound(r.GroupResource(), key.Name)
+	}
+	return fill(out, entry.Object)
+}
+
+// List implements client.Reader. Items share everything below their first level with the cache.
+func (c *Client) List(ctx context.Context, out client.ObjectList, opts ...client.ListOption) error {
+	if err := c.Cache.Latest(ctx); err != nil {
+		return err
+	}
+	return list(c.Registry, c.Cache, out, opts)
+}
+
+func list(g *api.Registry, from *cache.Cache, out client.ObjectList, opts []client.ListOption) error {
+	r, err := resourceOf(g, out)
+	if err != nil {
+		return err
+	}
+	o := (&client.ListOptions{}).ApplyOptions(opts)
+	entries, revision, err := find(r, from.Of(r), o)
+	if err != nil {
+		return err
+	}
+	out.SetResourceVersion(strconv.FormatInt(revision, 10))
+	return setItems(r, out, entries)
+}
+
+// find collects what the options select, by an index when the one field that they name has one.
+func find(r *api.Resource, col *cache.Collection, o *client.ListOptions) ([]*cache.Entry, int64, error) {
+	if entries, rest, ok := indexed(col, o); ok {
+		sel, err := cache.NewSelector(r, o.LabelSelector, rest)
+		if err != nil {
+			return nil, 0, err
+		}
+		out := entries[:0]
+		for _, e := range entries {
+			if (o.Namespace == "" || e.Object.GetNamespace() == o.Namespace) && sel.Matches(e.Object) {
+				out = append(out, e)
+			}
+		}
+		return limited(out, o.Limit), col.Snapshot().Revision, nil
+	}
+	sel, err := cache.NewSelector(r, o.LabelSelector, o.FieldSelector)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list %s: %w", r.Plural, err)
+	}
+	snap := col.Snapshot()
+	var out []*cache.Entry
+	for e := range snap.Select(&sel, o.Namespace, "") {
+		out = append(out, e)
+		if o.Limit > 0 && int64(len(out)) == o.Limit {
+			break
+		}
+	}
+	return out, snap.Revision, nil
+}
+
+func limited(entries []*cache.Entry, limit int64) []*cache.Entry {
+	if limit > 0 && int64(len(entries)) > limit {
+		return entries[:limit]
+	}
+	return entries
+}
+
+// indexed answers the first requirement that an index exists for and returns the others.
+func indexed(col *cache.Collection, o *client.ListOptions) ([]*cache.Entry, fields.Selector, bool) {
+	if o.FieldSelector == nil {
+		return nil, nil, false
+	}
+	reqs := o.FieldSelector.Requirements()
+	for i, req := range reqs {
+		if req.Operator == selection.NotEquals {
+			continue
+		}
+		entries, ok := col.ByIndex(req.Field, req.Value)
+		if !ok {
+			continue
+		}
+		var rest []fields.Selector
+		for j, other := range reqs {
+			if j != i && other.Operator != selection.NotEquals {
+				rest = append(rest, fields.OneTermEqualSelector(other.Field, other.Value))
+			} else if j != i {
+				rest = append(rest, fields.OneTermNotEqualSelector(other.Field, other.Value))
+			}
+		}
+		return entries, fields.AndSelectors(rest...), true
+	}
+	return nil, nil, false
+}
+
+func setItems(r *api.Resource, out client.ObjectList, entries []*cache.Entry) error {
+	switch out := out.(type) {
+	case *metav1.PartialObjectMetadataList:
+		out.Items = make([]metav1.PartialObjectMetadata, len(entries))
+		for i, e := range entries {
+			if err := fill(&out.Items[i], e.Object); err != nil {
+				return err
+			}
+		}
+		return nil
+	case *unstructured.UnstructuredList:
+		out.Items = make([]unstructured.Unstructured, len(entries))
+		for i, e := range entries {
+			if err := fill(&out.Items[i], e.Object); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	items := reflect.ValueOf(out).Elem().FieldByName("Items")
+	if !items.IsValid() || items.Kind() != reflect.Slice || items.Type().Elem() != r.Type() {
+		return fmt.Errorf("list %s into %T", r.Plural, out)
+	}
+	items.Set(reflect.MakeSlice(items.Type(), len(entries), len(entries)))
+	for i, e := range entries {
+		items.Index(i).Set(reflect.ValueOf(e.Object).Elem())
+	}
+	return nil
+}

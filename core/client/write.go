@@ -1,0 +1,164 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/core/api"
+)
+
+// Create implements client.Writer.
+func (c *Client) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
+	r, err := c.resource(obj)
+	if err != nil {
+		return err
+	}
+	o := (&client.CreateOptions{}).ApplyOptions(opts)
+	q := c.request(r, obj.GetNamespace(), obj.GetName(), "")
+	withOptions(q, o.DryRun, o.FieldManager)
+	own, err := typed(r, obj)
+	if err != nil {
+		return err
+	}
+	entry, err := c.Server.Create(ctx, q, own)
+	if err != nil {
+		return err
+	}
+	return fill(obj, entry.Object)
+}
+
+// Update implements client.Writer.
+func (c *Client) Update(ctx context.Context, obj client.Object, opts ...client.UpdateOption) error {
+	o := (&client.UpdateOptions{}).ApplyOptions(opts)
+	return c.update(ctx, obj, obj, "", o)
+}
+
+func (c *Client) update(ctx context.Context, obj, body client.Object, subresource string, o *client.UpdateOptions) error {
+	r, err := c.resource(obj)
+	if err != nil {
+		return err
+	}
+	q := c.request(r, obj.GetNamespace(), obj.GetName(), subresource)
+	withOptions(q, o.DryRun, o.FieldManager)
+	if subresource != "" && subresource != "status" {
+		out, err := c.Server.RunSubresource(ctx, q, body)
+		if err != nil {
+			return err
+		}
+		return fill(body, out)
+	}
+	own, err := typed(r, body)
+	if err != nil {
+		return err
+	}
+	entry, _, err := c.Server.Update(ctx, q, own)
+	if err != nil {
+		return err
+	}
+	return fill(body, entry.Object)
+}
+
+// Patch implements client.Writer.
+func (c *Client) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+	o := (&client.PatchOptions{}).ApplyOptions(opts)
+	return c.patch(ctx, obj, obj, patch, "", o)
+}
+
+func (c *Client) patch(ctx context.Context, obj, body client.Object, patch client.Patch, subresource string, o *client.PatchOptions) error {
+	r, err := c.resource(obj)
+	if err != nil {
+		return err
+	}
+	data, err := patch.Data(body)
+	if err != nil {
+		return fmt.Errorf("make a patch of %s %s: %w", r.Kind, obj.GetName(), err)
+	}
+	q := c.request(r, obj.GetNamespace(), obj.GetName(), subresource)
+	withOptions(q, o.DryRun, o.FieldManager)
+	entry, _, err := c.Server.Patch(ctx, q, api.Patch{
+		Type: patch.Type(), Data: data, Force: o.Force != nil && *o.Force, Validation: api.ValidationIgnore,
+	})
+	if err != nil {
+		return err
+	}
+	return fill(body, entry.Object)
+}
+
+// Apply implements client.Writer.
+func (c *Client) Apply(ctx context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+	o := (&client.ApplyOptions{}).ApplyOptions(opts)
+	return c.apply(ctx, obj, "", o)
+}
+
+func (c *Client) apply(ctx context.Context, obj runtime.ApplyConfiguration, subresource string, o *client.ApplyOptions) error {
+	data, err := json.Marshal(obj)
+	if err != nil {
+		return fmt.Errorf("marshal an apply configuration: %w", err)
+	}
+	var content unstructured.Unstructured
+	if err := content.UnmarshalJSON(data); err != nil {
+		return fmt.Errorf("read an apply configuration: %w", err)
+	}
+	r, err := c.resource(&content)
+	if err != nil {
+		return err
+	}
+	q := c.request(r, content.GetNamespace(), content.GetName(), subresource)
+	withOptions(q, o.DryRun, o.FieldManager)
+	entry, _, err := c.Server.Patch(ctx, q, api.Patch{
+		Type: types.ApplyYAMLPatchType, Data: data, Force: o.Force != nil && *o.Force, Validation: api.ValidationIgnore,
+	})
+	if err != nil {
+		return err
+	}
+	if u, ok := obj.(interface{ SetUnstructuredContent(map[string]any) }); ok {
+		stored, err := runtime.DefaultUnstructuredConverter.ToUnstructured(entry.Object)
+		if err != nil {
+			return err
+		}
+		u.SetUnstructuredContent(stored)
+	}
+	return nil
+}
+
+// Delete implements client.Writer.
+func (c *Client) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
+	r, err := c.resource(obj)
+	if err != nil {
+		return err
+	}
+	o := (&client.DeleteOptions{}).ApplyOptions(opts)
+	q := c.request(r, obj.GetNamespace(), obj.GetName(), "")
+	withOptions(q, o.DryRun, "")
+	_, _, err = c.Server.Delete(ctx, q, o.AsDeleteOptions())
+	return err
+}
+
+// DeleteAllOf implements client.Writer.
+func (c *Client) DeleteAllOf(ctx context.Context, obj client.Object, opts ...client.DeleteAllOfOption) error {
+	r, err := c.resource(obj)
+	if err != nil {
+		return err
+	}
+	o := (&client.DeleteAllOfOptions{}).ApplyOptions(opts)
+	if err := c.Cache.Latest(ctx); err != nil {
+		return err
+	}
+	entries, _, err := find(r, c.Cache.Of(r), &o.ListOptions)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		q := c.request(r, e.Object.GetNamespace(), e.Object.GetName(), "")
+		if _, _, err := c.Server.Delete(ctx, q, o.AsDeleteOptions()); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	return nil
+}
