@@ -35,6 +35,9 @@ type Kind[T any] struct {
 	// StatusMetadata lets writes of the status subresource change labels and annotations, as
 	// Kubernetes allows for pods and nodes; elsewhere only the status is taken.
 	StatusMetadata bool
+	// StatusOnCreate keeps the status that a create brings along, as Kubernetes does for nodes, which
+	// register with theirs; elsewhere a new object has no status.
+	StatusOnCreate bool
 	// UnconditionalUpdateForbidden refuses updates without a resourceVersion.
 	UnconditionalUpdateForbidden bool
 	// CreateOnUpdate lets PUT of an absent name create it (leases, events, endpoints…).
@@ -124,6 +127,7 @@ func (k Kind[T]) describe() *Resource {
 	r.HasStatus, r.HasScale = k.Subresources&Status != 0, k.Subresources&scale != 0
 	r.Generation, r.StatusMetadata = k.Generation, k.StatusMetadata
 	r.UnconditionalUpdateForbidden, r.CreateOnUpdate = k.UnconditionalUpdateForbidden, k.CreateOnUpdate
+	r.StatusOnCreate = k.StatusOnCreate
 	r.Indexed = k.Indexed
 	if k.ValidateName != nil {
 		r.ValidateName = k.ValidateName

@@ -27,6 +27,7 @@ type Resource struct {
 	Generation, StatusMetadata   bool
 	UnconditionalUpdateForbidden bool
 	CreateOnUpdate               bool
+	StatusOnCreate               bool
 
 	Default        func(obj Object)
 	Prepare        func(obj, old Object)

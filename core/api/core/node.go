@@ -19,7 +19,7 @@ const (
 // Nodes is all that the server, the printer and the docs know of Node.
 var Nodes = api.Kind[corev1.Node]{
 	Version: "v1", Name: "Node", Plural: "nodes", Short: []string{"no"},
-	StoragePrefix: "minions", Subresources: api.Status, StatusMetadata: true,
+	StoragePrefix: "minions", Subresources: api.Status, StatusMetadata: true, StatusOnCreate: true,
 	Default:        defaultNode,
 	Prepare:        prepareNode,
 	Validate:       validateNode,
@@ -50,7 +50,8 @@ func defaultNode(n *corev1.Node) {
 	}
 }
 
-// prepareNode keeps what only the node controllers of a cloud ever set once.
+// prepareNode keeps the two spellings of the pod range together and drops the configuration of the node,
+// which agents no longer take from the API.
 func prepareNode(n, old *corev1.Node) {
 	if n.Spec.PodCIDR != "" && len(n.Spec.PodCIDRs) == 0 {
 		n.Spec.PodCIDRs = []string{n.Spec.PodCIDR}

@@ -7,10 +7,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// preparePod gives a new pod its first status and resolves matchLabelKeys against its labels. An update
-// may ask for a negative grace period, which means one second.
+// preparePod gives a new pod its first status and resolves matchLabelKeys against its labels.
+// A status that leaves out the QoS class keeps it: it never changes.
 func preparePod(p, old *corev1.Pod) {
 	if old != nil {
+		setDefault(&p.Status.QOSClass, old.Status.QOSClass)
 		return
 	}
 	p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: QOSClass(p)}

@@ -131,6 +131,17 @@ func TestQOSClass(t *testing.T) {
 	}
 }
 
+func TestStatusKeepsQOSClass(t *testing.T) {
+	old := simplePod()
+	preparePod(old, nil)
+	p := old.DeepCopy()
+	p.Status = corev1.PodStatus{Phase: corev1.PodRunning}
+	preparePod(p, old)
+	if diff := cmp.Diff(corev1.PodStatus{Phase: corev1.PodRunning, QOSClass: corev1.PodQOSBestEffort}, p.Status); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
 func TestPrepareMatchesOwnLabels(t *testing.T) {
 	p := simplePod()
 	p.Labels = map[string]string{"version": "2"}
