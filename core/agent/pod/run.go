@@ -13,6 +13,9 @@ const (
 	showPullError = 2 * time.Second
 )
 
+// PostStart stands where a probe's name does when a container has to go because its postStart hook failed.
+const PostStart = "postStart"
+
 // run brings a pod up and keeps it up.
 func (pl *Plan) run(p *corev1.Pod, o *Observed, now time.Time) {
 	if d := p.Spec.ActiveDeadlineSeconds; d != nil {
@@ -159,6 +162,8 @@ func (pl *Plan) keepRunning(p *corev1.Pod, c *corev1.Container, o *Observed, hav
 	switch pr := probeOf(o, c, have); {
 	case have.Hash != Hash(c) && (!init || Sidecar(c)):
 		pl.kill(o, have, grace, fmt.Sprintf("Container %s definition changed, will be restarted", c.Name), now)
+	case pr.Unhealthy == PostStart:
+		pl.kill(o, have, grace, "FailedPostStartHook", now)
 	case pr.Unhealthy != "":
 		if g, ok := o.TerminationGrace[c.Name]; ok {
 			grace = max(1, g)

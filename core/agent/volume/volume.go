@@ -174,3 +174,14 @@ func (m *Manager) Pods() []string {
 	}
 	return out
 }
+
+// Known lists the pods whose volumes are followed.
+func (m *Manager) Known() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]string, 0, len(m.pods))
+	for uid := range m.pods {
+		out = append(out, uid)
+	}
+	return out
+}

@@ -1,0 +1,242 @@
+package agent
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/core/agent/apiwatch"
+	"github.com/gantryio/gantry/core/agent/criconfig"
+	"github.com/gantryio/gantry/core/agent/pod"
+)
+
+// followPods watches the pods that are assigned to the node.
+func (a *Agent) followPods(ctx context.Context) {
+	apiwatch.Run(ctx, apiwatch.Source{
+		API: a.API, Name: "pods of " + a.NodeName, Object: &corev1.Pod{},
+		List: func() client.ObjectList { return &corev1.PodList{} },
+		Options: []client.ListOption{
+			client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("spec.nodeName", a.NodeName)},
+		},
+	}, podHandler{a})
+}
+
+type podHandler struct{ a *Agent }
+
+var _ apiwatch.Handler = podHandler{}
+
+// Replace implements apiwatch.Handler. Pods that the runtimes run and the API does not know are ended.
+func (h podHandler) Replace(objs []client.Object) {
+	known := map[types.UID]bool{}
+	for _, o := range objs {
+		known[o.GetUID()] = true
+		h.Put(o)
+	}
+	for uid, w := range h.a.snapshot() {
+		if !known[uid] {
+			w.gone()
+		}
+	}
+	h.a.adoptOrphans(known)
+	h.a.mu.Lock()
+	first := !h.a.listed
+	h.a.listed = true
+	h.a.mu.Unlock()
+	if first {
+		close(h.a.ready)
+	}
+}
+
+// Put implements apiwatch.Handler.
+func (h podHandler) Put(o client.Object) {
+	p, ok := o.(*corev1.Pod)
+	if !ok || p.Spec.NodeName != h.a.NodeName {
+		return
+	}
+	if w := h.a.worker(p.UID); w != nil {
+		w.set(p)
+		return
+	}
+	h.a.begin(p, false)
+}
+
+// Remove implements apiwatch.Handler.
+func (h podHandler) Remove(o client.Object) {
+	if w := h.a.worker(o.GetUID()); w != nil {
+		w.gone()
+	}
+}
+
+func (a *Agent) worker(uid types.UID) *worker {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.workers[uid]
+}
+
+func (a *Agent) snapshot() map[types.UID]*worker {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.workers)
+}
+
+// begin starts the goroutine of a pod. A pod that is new here must first be admitted.
+func (a *Agent) begin(p *corev1.Pod, gone bool) *worker {
+	w := a.newWorker(p)
+	w.obs.Gone = gone
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closing || a.ctx.Err() != nil || a.workers[p.UID] != nil {
+		return a.workers[p.UID]
+	}
+	if f := a.starting[p.UID]; f != nil {
+		w.found(f)
+		delete(a.starting, p.UID)
+	} else if fresh(p) && !gone {
+		if w.obs.Verdict = pod.Admit(p, a.active(), a.nodeObj); w.obs.Verdict != nil {
+			v := w.obs.Verdict
+			a.event(p, "", corev1.EventTypeWarning, v.Reason, v.Message)
+		}
+	}
+	w.admitted = w.obs.Verdict == nil
+	a.workers[p.UID] = w
+	ctx := a.ctx
+	a.pods.Go(func() { w.run(ctx) })
+	return w
+}
+
+// fresh tells whether no agent has accepted the pod yet.
+func fresh(p *corev1.Pod) bool {
+	return p.Status.StartTime == nil && p.DeletionTimestamp == nil &&
+		(p.Status.Phase == corev1.PodPending || p.Status.Phase == "")
+}
+
+// active lists the pods that take up resources. It is called with the lock held.
+func (a *Agent) active() []*corev1.Pod {
+	out := make([]*corev1.Pod, 0, len(a.workers))
+	for _, w := range a.workers {
+		if p := w.pod.Load(); w.admitted && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// forget is called by a goroutine that ends.
+func (a *Agent) forget(w *worker) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.workers[w.uid] == w {
+		delete(a.workers, w.uid)
+	}
+	for id, o := range a.owners {
+		if o == w {
+			delete(a.owners, id)
+		}
+	}
+}
+
+// own notes which goroutine an event about an id is for.
+func (a *Agent) own(id string, w *worker) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.owners[id] = w
+}
+
+func (a *Agent) disown(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.owners, id)
+}
+
+// adoptOrphans ends what runs here without a pod in the API, and clears what such pods have left behind.
+func (a *Agent) adoptOrphans(known map[types.UID]bool) {
+	a.mu.Lock()
+	var orphans []*corev1.Pod
+	for uid, f := range a.starting {
+		if !known[uid] {
+			orphans = append(orphans, f.ghost())
+		}
+	}
+	listed := a.listed
+	a.mu.Unlock()
+	for _, p := range orphans {
+		a.Log.Info("end pod that the API does not know", "pod", p.Namespace+"/"+p.Name, "uid", p.UID)
+		a.begin(p, true)
+	}
+	if !listed && !a.Hollow {
+		go a.clearLeftovers(known)
+	}
+}
+
+// clearLeftovers removes directories, mounts, cgroups and logs of pods that are neither in the API nor running.
+func (a *Agent) clearLeftovers(known map[types.UID]bool) {
+	alive := func(uid string) bool { return known[types.UID(uid)] || a.worker(types.UID(uid)) != nil }
+	for _, uid := range a.volumes.Pods() {
+		if alive(uid) {
+			continue
+		}
+		if err := a.volumes.Release(uid); err != nil {
+			a.Log.Warn("clear volumes of a pod that is gone", "uid", uid, "err", err)
+		}
+	}
+	for uid, path := range a.cgroups.Pods() {
+		if alive(uid) {
+			continue
+		}
+		if err := a.cgroups.Remove(path); err != nil {
+			a.Log.Warn("clear cgroup of a pod that is gone", "uid", uid, "err", err)
+		}
+	}
+	a.clearLogs(alive)
+}
+
+// found is what the runtimes ran of a pod when the agent started.
+type found struct {
+	listings []*listing
+}
+
+// ghost makes as much of a pod as is needed to end it.
+func (f *found) ghost() *corev1.Pod {
+	for _, l := range f.listings {
+		for _, s := range l.sandboxes {
+			ns, name, uid := criconfig.PodOf(s.GetLabels())
+			p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, UID: types.UID(uid)}}
+			for _, c := range f.containers() {
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: c})
+			}
+			return p
+		}
+	}
+	return &corev1.Pod{}
+}
+
+func (f *found) containers() []string {
+	var out []string
+	for _, l := range f.listings {
+		for _, c := range l.containers {
+			out = append(out, c.GetMetadata().GetName())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// found takes over what the runtimes ran at start; the first refresh reads it.
+func (w *worker) found(f *found) {
+	for _, l := range f.listings {
+		w.absorb(l.ref, l)
+	}
+}
+
+// podOfLogDirectory reads the uid out of NAMESPACE_NAME_UID.
+func podOfLogDirectory(name string) (string, bool) {
+	i := strings.LastIndexByte(name, '_')
+	return name[i+1:], i > 0
+}

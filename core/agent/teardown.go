@@ -1,0 +1,71 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/gantryio/gantry/core/agent/criconfig"
+)
+
+// Teardown stops and removes every pod of this node from the machine: containers, sandboxes with their network, volumes,
+// cgroups and logs. The API is not touched. Run must have ended; it is idempotent and may be called on an Agent that
+// never ran.
+func (a *Agent) Teardown(ctx context.Context) error {
+	a.init()
+	var mu sync.Mutex
+	var errs []error
+	fail := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		errs = append(errs, err)
+	}
+	var wg sync.WaitGroup
+	for _, i := range a.Runtimes.Instances() {
+		all, err := a.listAll(ctx, i)
+		if err != nil {
+			fail(err)
+			continue
+		}
+		for _, l := range all {
+			for _, sb := range l.sandboxes {
+				wg.Go(func() {
+					if err := a.tearSandbox(ctx, i, sb.GetId()); err != nil {
+						fail(err)
+						return
+					}
+					if dir := criconfig.LogDirectoryOf(sb.GetAnnotations()); dir != "" && !a.Hollow {
+						fail(os.RemoveAll(dir))
+					}
+				})
+			}
+		}
+	}
+	wg.Wait()
+	if a.Hollow || errors.Join(errs...) != nil {
+		return errors.Join(errs...)
+	}
+	for _, uid := range a.volumes.Pods() {
+		fail(a.volumes.Release(uid))
+	}
+	fail(a.cgroups.RemoveBase())
+	return errors.Join(errs...)
+}
+
+// tearSandbox ends a sandbox. Its containers get no grace: the machine is being cleared.
+func (a *Agent) tearSandbox(ctx context.Context, i Instance, id string) error {
+	_, err := i.Runtime.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: id})
+	if err == nil || status.Code(err) == codes.NotFound {
+		_, err = i.Runtime.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id})
+	}
+	if err != nil && status.Code(err) != codes.NotFound {
+		return fmt.Errorf("remove sandbox %s: %w", id, err)
+	}
+	return nil
+}
