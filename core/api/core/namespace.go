@@ -21,6 +21,8 @@ var Namespaces = api.Kind[corev1.Namespace]{
 	ValidateName:   validation.ValidateNamespaceName,
 	Validate:       validateNamespace,
 	ValidateStatus: validateNamespaceStatus,
+	MarkDeleted:    endNamespace,
+	Held:           namespaceHeld,
 	Columns: []api.Column[corev1.Namespace]{
 		api.NameColumn[corev1.Namespace](),
 		{

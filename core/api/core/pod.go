@@ -17,6 +17,7 @@ var Pods = api.Kind[corev1.Pod]{
 	Validate:       validatePod,
 	ValidateStatus: validatePodStatus,
 	Warn:           warnPod,
+	Grace:          podGrace,
 	Columns:        podColumns,
 	Fields: map[string]func(*corev1.Pod) string{
 		"spec.nodeName":            func(p *corev1.Pod) string { return p.Spec.NodeName },
