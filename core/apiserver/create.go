@@ -61,7 +61,7 @@ func (s *Server) createNamed(ctx context.Context, q *api.Request, obj api.Object
 	if err := s.Admission.Admit(ctx, attrs); err != nil {
 		return nil, err
 	}
-	if r.HasStatus {
+	if r.HasStatus && !r.StatusOnCreate {
 		r.CopyStatus(obj, nil)
 	}
 	if r.Prepare != nil {

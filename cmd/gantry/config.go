@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// dataEnv names the folder that all state is under.
+const dataEnv = "GANTRY_DATA"
+
+// config is what the commands that run parts have in common.
+type config struct {
+	data          string
+	listen        string
+	advertise     string
+	apiPort       int32
+	etcdEndpoints []string
+	etcdCA        string
+	etcdCert      string
+	etcdKey       string
+	podRange      string
+	serviceRange  string
+	nodeName      string
+}
+
+func defaultData() string {
+	if dir := os.Getenv(dataEnv); dir != "" {
+		return dir
+	}
+	return "/var/lib/gantry"
+}
+
+func (c *config) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.data, "data", defaultData(), "folder of all state; the default is $"+dataEnv+" if that is set")
+	f.StringVar(&c.listen, "listen", "0.0.0.0", "address that the API listens on")
+	f.Int32Var(&c.apiPort, "port", 6443, "port of the API")
+	f.StringVar(&c.advertise, "advertise", "", "address at which others reach the API; found out when empty")
+	f.StringSliceVar(&c.etcdEndpoints, "etcd-endpoints", nil, "URLs of an external etcd in place of the embedded one")
+	f.StringVar(&c.etcdCA, "etcd-ca", "", "file with the authority of the external etcd")
+	f.StringVar(&c.etcdCert, "etcd-cert", "", "file with the client certificate for the external etcd")
+	f.StringVar(&c.etcdKey, "etcd-key", "", "file with the client key for the external etcd")
+	f.StringVar(&c.podRange, "pod-range", "10.244.0.0/16", "IPv4 range of the pods; each node gets a /24 of it")
+	f.StringVar(&c.serviceRange, "service-range", "10.96.0.0/16", "IPv4 range of the cluster IPs")
+	f.StringVar(&c.nodeName, "node-name", "", "name of this node; the host's when empty")
+}
+
+func (c *config) path(parts ...string) string {
+	return filepath.Join(append([]string{c.data}, parts...)...)
+}
+
+// complete checks the flags and fills what was left out.
+func (c *config) complete() error {
+	var err error
+	if c.data, err = filepath.Abs(c.data); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	for flag, text := range map[string]string{"--pod-range": c.podRange, "--service-range": c.serviceRange} {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || !p.Addr().Is4() {
+			return fmt.Errorf("%s: %q is no IPv4 range such as 10.0.0.0/16", flag, text)
+		}
+	}
+	if c.nodeName == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("find the node's name: %w", err)
+		}
+		c.nodeName = strings.ToLower(host)
+	}
+	return nil
+}

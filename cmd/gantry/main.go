@@ -1,0 +1,56 @@
+// Command gantry is the whole orchestrator: the control core, the node agent, and the commands that
+// start, stop and inspect them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := newCommand().ExecuteContext(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "gantry",
+		Short:         "A container orchestrator that speaks the Kubernetes API",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	var level string
+	cmd.PersistentFlags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return setLogger(level) }
+	cmd.AddCommand(newServerCommand(), newVersionCommand())
+	return cmd
+}
+
+// setLogger sends everything, the libraries' logs too, through slog.
+func setLogger(level string) error {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	h := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})
+	slog.SetDefault(slog.New(h))
+	// The libraries log at info what is debugging to us.
+	quiet := logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: max(l, slog.LevelWarn)}))
+	klog.SetLogger(quiet)
+	ctrllog.SetLogger(quiet)
+	return nil
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/gantryio/gantry/core/admission"
+	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/all"
+	"github.com/gantryio/gantry/core/apiserver"
+	"github.com/gantryio/gantry/core/auth"
+	"github.com/gantryio/gantry/core/cache"
+	"github.com/gantryio/gantry/core/client"
+	"github.com/gantryio/gantry/core/pki"
+	"github.com/gantryio/gantry/core/run"
+	"github.com/gantryio/gantry/core/store"
+)
+
+func newServerCommand() *cobra.Command {
+	c := &config{}
+	cmd := &cobra.Command{
+		Use: "server", Short: "Run the API server, the controllers and the scheduler", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.complete(); err != nil {
+				return err
+			}
+			s, err := newServer(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			return run.All(cmd.Context(), s.parts()...)
+		},
+	}
+	c.addFlags(cmd.Flags())
+	return cmd
+}
+
+// server is the control core of one process.
+type server struct {
+	*config
+	authority *pki.Authority
+	registry  *api.Registry
+	store     *store.Store
+	cache     *cache.Cache
+	api       *apiserver.Server
+	client    *client.Client
+	listener  net.Listener
+	ready     chan struct{}
+}
+
+// newServer opens everything that can fail: the store, the certificates and the port.
+func newServer(ctx context.Context, c *config) (*server, error) {
+	s := &server{config: c, registry: all.Kinds(), ready: make(chan struct{})}
+	if err := os.MkdirAll(c.data, 0o711); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	var err error
+	if s.authority, err = pki.Open(c.path("pki")); err != nil {
+		return nil, err
+	}
+	if c.advertise == "" {
+		c.advertise = machineAddress(c)
+	}
+	if s.listener, err = net.Listen("tcp", net.JoinHostPort(c.listen, strconv.Itoa(int(c.apiPort)))); err != nil {
+		return nil, fmt.Errorf("listen for the API: %w", err)
+	}
+	if s.store, err = openStore(ctx, c); err != nil {
+		s.listener.Close()
+		return nil, err
+	}
+	s.assemble()
+	return s, s.writeKubeconfig()
+}
+
+func (s *server) close() {
+	s.store.Close()
+	s.listener.Close()
+}
+
+func (s *server) assemble() {
+	s.cache = cache.New(s.store, s.registry)
+	serviceRange := netip.MustParsePrefix(s.serviceRange) // complete has checked it
+	s.api = &apiserver.Server{
+		Registry: s.registry, Store: s.store, Cache: s.cache,
+		Authenticator: auth.Certificates{},
+		Authorizer:    auth.Chain{auth.Masters{}, auth.Nodes{References: s.references()}},
+		Admission:     admission.Default(admission.Reader{Cache: s.cache, Registry: s.registry}),
+		ServiceRange:  serviceRange,
+		GitVersion:    gitVersion(),
+		Checks: []apiserver.Check{
+			{Name: "ping", Probe: func(context.Context) error { return nil }},
+			{Name: "etcd", Probe: s.storeHealth},
+		},
+	}
+	s.api.Agents = s.agentTransport()
+	s.api.Init()
+	s.client = &client.Client{Server: s.api, Cache: s.cache, Registry: s.registry, Manager: "gantry",
+		User: &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}}}
+}
+
+func (s *server) storeHealth(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, _, err := s.store.Get(ctx, "/registry/health")
+	return err
+}
+
+func openStore(ctx context.Context, c *config) (*store.Store, error) {
+	sc := store.Config{Dir: c.path("etcd"), Endpoints: c.etcdEndpoints}
+	if c.etcdCA != "" || c.etcdCert != "" {
+		var err error
+		if sc.TLS, err = etcdTLS(c); err != nil {
+			return nil, err
+		}
+	}
+	return store.Open(ctx, sc)
+}
+
+// parts are started in this order and stopped in reverse.
+func (s *server) parts() []run.Part {
+	return []run.Part{
+		{Name: "store", Runner: s.store},
+		{Name: "cache", Runner: s.cache, Ready: s.cache.Synced()},
+		{Name: "apiserver", Runner: run.Func(s.serve), Ready: s.ready},
+	}
+}
+
+// serve answers requests until ctx ends; s.ready is closed once the bootstrap objects are there.
+func (s *server) serve(ctx context.Context) error {
+	s.api.LoadAllocations()
+	if err := s.api.Bootstrap(ctx, s.advertise, s.apiPort); err != nil {
+		return err
+	}
+	tlsConfig, err := s.servingTLS()
+	if err != nil {
+		return err
+	}
+	requests, stopRequests := context.WithCancel(context.Background())
+	srv := &http.Server{
+		Handler: s.api, TLSConfig: tlsConfig,
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: 30 * time.Second,
+		IdleTimeout:       3 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.ServeTLS(s.listener, "", "") }()
+	slog.Info("API is served", "address", s.listener.Addr())
+	close(s.ready)
+	select {
+	case err := <-failed:
+		stopRequests()
+		return err
+	case <-ctx.Done():
+	}
+	// Watches never end by themselves; requests that write get a moment to finish.
+	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	time.AfterFunc(500*time.Millisecond, stopRequests)
+	if err := srv.Shutdown(grace); errors.Is(err, context.DeadlineExceeded) {
+		srv.Close()
+	}
+	stopRequests()
+	return ctx.Err()
+}
+
+func (s *server) servingTLS() (*tls.Config, error) {
+	ips := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.ParseIP(s.advertise),
+		net.IP(netip.MustParsePrefix(s.serviceRange).Masked().Addr().Next().AsSlice())}
+	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+		"kubernetes.default.svc.cluster.local", s.nodeName}
+	pair, err := s.authority.Issue("apiserver", pki.Identity{CommonName: "gantry-apiserver", Names: names, IPs: ips})
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair.TLS()},
+		ClientCAs:    s.authority.Pool(), ClientAuth: tls.VerifyClientCertIfGiven,
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+	}, nil
+}
