@@ -19,6 +19,7 @@ import (
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/all"
+	"github.com/gantryio/gantry/core/api/openapi"
 	"github.com/gantryio/gantry/core/apiserver"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
@@ -99,6 +100,7 @@ func (s *server) assemble() {
 		Authorizer:    auth.Chain{auth.Masters{}, auth.Nodes{References: s.references()}},
 		Admission:     admission.Default(admission.Reader{Cache: s.cache, Registry: s.registry}),
 		ServiceRange:  serviceRange,
+		OpenAPI:       openapi.Handler{},
 		GitVersion:    gitVersion(),
 		Checks: []apiserver.Check{
 			{Name: "ping", Probe: func(context.Context) error { return nil }},

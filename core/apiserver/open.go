@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"runtime"
 	"slices"
 	"strings"
@@ -93,12 +94,28 @@ func (s *Server) servePath(w http.ResponseWriter, req *http.Request, path string
 		s.serveDiscovery(w, req, path)
 	case strings.HasPrefix(path, "openapi/") && s.OpenAPI != nil:
 		s.OpenAPI.ServeHTTP(w, req)
+	case strings.HasPrefix(path, "debug/pprof"):
+		serveProfile(w, req, strings.TrimPrefix(strings.TrimPrefix(path, "debug/pprof"), "/"))
 	case path == "metrics":
 		s.metrics.ServeHTTP(w, req)
 	case path == "":
 		writeJSON(w, map[string][]string{"paths": s.paths()})
 	default:
 		s.fail(w, jsonView, errNoResource)
+	}
+}
+
+// serveProfile gives whom the authorizer lets what net/http/pprof has, as kube-apiserver does.
+func serveProfile(w http.ResponseWriter, req *http.Request, name string) {
+	switch name {
+	case "profile":
+		pprof.Profile(w, req)
+	case "trace":
+		pprof.Trace(w, req)
+	case "symbol":
+		pprof.Symbol(w, req)
+	default:
+		pprof.Index(w, req)
 	}
 }
 

@@ -117,7 +117,6 @@ func (s *Server) validateAndReplace(ctx context.Context, q *api.Request, attrs *
 	if err := s.track(q, obj, old); err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
-	obj.SetResourceVersion(old.GetResourceVersion())
 	if finished(q.Resource, obj) {
 		return s.remove(ctx, q, obj, entry.Revision)
 	}
@@ -131,6 +130,7 @@ func (s *Server) validateAndReplace(ctx context.Context, q *api.Request, attrs *
 func keepServerFields(r *api.Resource, obj, old api.Object) {
 	r.SetType(obj)
 	obj.SetUID(old.GetUID())
+	obj.SetResourceVersion(old.GetResourceVersion())
 	obj.SetCreationTimestamp(old.GetCreationTimestamp())
 	obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
 	obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
