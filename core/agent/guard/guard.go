@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/google/nftables"
@@ -113,7 +114,8 @@ func remove(keep func(netlink.Route) bool) error {
 	return errors.Join(errs...)
 }
 
-// reject replaces the filter, in one transaction; without ranges there is none afterwards.
+// reject replaces the filter, in one transaction; without ranges there is none afterwards. TCP is answered
+// with a reset, for a connection that is just being made ignores ICMP errors for a second.
 func reject(services []netip.Prefix) error {
 	conn, err := nftables.New()
 	if err != nil {
@@ -129,7 +131,15 @@ func reject(services []netip.Prefix) error {
 				Table: t, Name: name, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
 			})
 			for _, p := range services {
-				conn.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: rejectTo(p)})
+				to := destination(p)
+				conn.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: append(slices.Clone(to),
+					&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+					&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+					&expr.Reject{Type: unix.NFT_REJECT_TCP_RST},
+				)})
+				conn.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: append(slices.Clone(to),
+					&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_HOST_UNREACH},
+				)})
 			}
 		}
 	}
@@ -139,8 +149,8 @@ func reject(services []netip.Prefix) error {
 	return nil
 }
 
-// rejectTo answers packets to a range with "host unreachable".
-func rejectTo(p netip.Prefix) []expr.Any {
+// destination matches packets to a range.
+func destination(p netip.Prefix) []expr.Any {
 	family, offset := byte(unix.NFPROTO_IPV4), uint32(16)
 	if p.Addr().Is6() {
 		family, offset = unix.NFPROTO_IPV6, 24
@@ -153,6 +163,5 @@ func rejectTo(p netip.Prefix) []expr.Any {
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: size, Mask: n.Mask, Xor: make([]byte, size)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: n.IP},
-		&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_HOST_UNREACH},
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"golang.org/x/sys/unix"
 
 	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/plugin"
@@ -181,7 +182,7 @@ func (n *Network) remove(ctx context.Context, r *record) error {
 		return fmt.Errorf("detach %s: %w", r.Sandbox.ID, err)
 	}
 	conf := runtimeConf(r.Sandbox)
-	if _, err := os.Stat(conf.NetNS); err != nil {
+	if !isNamespace(conf.NetNS) {
 		conf.NetNS = "" // The interfaces went with the namespace; addresses and rules did not.
 	}
 	if err := n.runner.DelNetworkList(ctx, list, conf); err != nil {
@@ -268,6 +269,12 @@ func (n *Network) Stop(ctx context.Context) error {
 		}
 	}
 	return os.RemoveAll(n.config.Dir)
+}
+
+// isNamespace says whether a path still is a namespace, and not just the file that one was mounted on.
+func isNamespace(path string) bool {
+	var fs unix.Statfs_t
+	return path != "" && unix.Statfs(path, &fs) == nil && (fs.Type == unix.NSFS_MAGIC || fs.Type == unix.PROC_SUPER_MAGIC)
 }
 
 func checkID(id string) error {

@@ -1,0 +1,387 @@
+//go:build e2e
+
+package nftables_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	nft "github.com/google/nftables"
+
+	"github.com/gantryio/gantry/core/agent/guard"
+	"github.com/gantryio/gantry/interfaces/network"
+	"github.com/gantryio/gantry/interfaces/plugin/plugintest"
+	"github.com/gantryio/gantry/interfaces/service"
+	"github.com/gantryio/gantry/interfaces/service/servicetest"
+	"github.com/gantryio/gantry/plugins/network/cni"
+	"github.com/gantryio/gantry/plugins/service/nftables"
+)
+
+func TestMain(m *testing.M) { os.Exit(plugintest.Isolate(m)) }
+
+var (
+	podCIDR   = netip.MustParsePrefix("10.244.7.0/24")
+	clusterIP = netip.MustParseAddr("10.96.0.10")
+)
+
+// node is a node with guards and a pod network, without an uplink.
+type node struct {
+	network *cni.Network
+	pods    atomic.Int32
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	bins, err := filepath.Abs("../../../bin/stack/cni")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(bins, "bridge")); err != nil {
+		t.Skip("the node stack is not built: make -C stack")
+	}
+	if err := guard.Install([]netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}); err != nil {
+		t.Fatal(err)
+	}
+	n, err := cni.Open(cni.Config{Dir: filepath.Join(t.TempDir(), "cni"), BinDirs: []string{bins}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(n.Stop(context.Background()), guard.Remove()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &node{network: n}
+}
+
+type pod struct {
+	name, netns string
+	addr        netip.Addr
+}
+
+func (n *node) pod(t *testing.T) pod {
+	t.Helper()
+	p := pod{name: fmt.Sprintf("pod-%d", n.pods.Add(1)), netns: plugintest.Namespace(t)}
+	a, err := n.network.Attach(t.Context(), network.Sandbox{ID: p.name, NetNS: p.netns, PodCIDRs: []netip.Prefix{podCIDR}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.addr = a.Addresses[0].Prefix.Addr()
+	return p
+}
+
+// serve answers each TCP connection and UDP packet with the pod's name and the caller's address.
+func (p pod) serve(t *testing.T) service.Endpoint {
+	t.Helper()
+	const port = 8080
+	var lis net.Listener
+	var packets net.PacketConn
+	if err := plugintest.In(p.netns, func() (err error) {
+		if lis, err = net.Listen("tcp4", fmt.Sprintf(":%d", port)); err != nil {
+			return err
+		}
+		packets, err = net.ListenPacket("udp4", fmt.Sprintf(":%d", port))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = lis.Close(), packets.Close() })
+	go func() {
+		for {
+			conn, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+			_, _ = fmt.Fprintf(conn, "%s %s", p.name, host)
+			_ = conn.Close()
+		}
+	}()
+	go func() {
+		var buf [64]byte
+		for {
+			_, from, err := packets.ReadFrom(buf[:])
+			if err != nil {
+				return
+			}
+			_, _ = packets.WriteTo([]byte(p.name), from)
+		}
+	}()
+	return service.Endpoint{Address: p.addr, Port: port, Local: true}
+}
+
+// reach says who answers: name and the address it saw.
+func reach(to netip.AddrPort) (name, seen string) {
+	conn, err := net.DialTimeout("tcp4", to.String(), 2*time.Second)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "refused", ""
+	}
+	if err != nil {
+		return "none", err.Error()
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	raw, err := io.ReadAll(conn)
+	if err != nil {
+		return "none", err.Error()
+	}
+	name, seen, _ = strings.Cut(string(raw), " ")
+	return name, seen
+}
+
+func (p pod) reach(t *testing.T, to netip.AddrPort) (name, seen string) {
+	t.Helper()
+	if err := plugintest.In(p.netns, func() error { name, seen = reach(to); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return name, seen
+}
+
+func open(t *testing.T) *nftables.Proxy {
+	t.Helper()
+	p, err := nftables.Open(nftables.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func web(protocol string, change func(*service.Service), endpoints ...service.Endpoint) service.Snapshot {
+	s := service.Service{
+		Namespace: "default", Name: "web", ClusterIPs: []netip.Addr{clusterIP},
+		Ports: []service.Port{{Name: "p", Protocol: protocol, Port: 80, NodePort: 30080, Endpoints: endpoints}},
+	}
+	if change != nil {
+		change(&s)
+	}
+	return service.Snapshot{Services: []service.Service{s}, PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}}
+}
+
+func sync(t *testing.T, p *nftables.Proxy, s service.Snapshot) {
+	t.Helper()
+	if err := p.Sync(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConformance(t *testing.T) {
+	n := newNode(t)
+	servicetest.Suite{
+		Proxy: open(t),
+		Reach: func(to netip.AddrPort) string { name, _ := reach(to); return name },
+		Backend: func(t *testing.T) (service.Endpoint, string) {
+			p := n.pod(t)
+			return p.serve(t), p.name
+		},
+	}.Run(t)
+}
+
+func TestWhoReachesWhat(t *testing.T) {
+	n := newNode(t)
+	server, client := n.pod(t), n.pod(t)
+	endpoint := server.serve(t)
+	gateway := "10.244.7.1"
+	vip, onLoopback, onNode := netip.AddrPortFrom(clusterIP, 80), netip.MustParseAddrPort("127.0.0.1:30080"), netip.MustParseAddrPort(gateway+":30080")
+	p := open(t)
+	sync(t, p, web("TCP", nil, endpoint))
+	fromNode := func(to netip.AddrPort) (string, string) { return reach(to) }
+	fromClient := func(to netip.AddrPort) (string, string) { return client.reach(t, to) }
+	fromServer := func(to netip.AddrPort) (string, string) { return server.reach(t, to) }
+	for _, test := range []struct {
+		name string
+		from func(netip.AddrPort) (string, string)
+		to   netip.AddrPort
+		seen string // the source address the endpoint sees; "" for any
+	}{
+		{name: "node to cluster address", from: fromNode, to: vip},
+		{name: "node to node port on loopback", from: fromNode, to: onLoopback, seen: gateway},
+		{name: "node to node port", from: fromNode, to: onNode},
+		{name: "pod to cluster address keeps its address", from: fromClient, to: vip, seen: client.addr.String()},
+		{name: "pod to node port", from: fromClient, to: onNode},
+		{name: "pod to itself by cluster address", from: fromServer, to: vip, seen: gateway},
+	} {
+		name, seen := test.from(test.to)
+		if name != server.name || test.seen != "" && seen != test.seen {
+			t.Errorf("%s: %q answered and saw %q, want %q and %q", test.name, name, seen, server.name, test.seen)
+		}
+	}
+	for name, to := range map[string]string{"another port": "10.96.0.10:81", "another address": "10.96.0.11:80"} {
+		if got, _ := fromNode(netip.MustParseAddrPort(to)); got != "refused" {
+			t.Errorf("node to %s: %q, want refused", name, got)
+		}
+		if got, _ := fromClient(netip.MustParseAddrPort(to)); got != "refused" {
+			t.Errorf("pod to %s: %q, want refused", name, got)
+		}
+	}
+	sync(t, p, web("TCP", nil))
+	for _, to := range []netip.AddrPort{vip, onLoopback, onNode} {
+		if got, _ := fromNode(to); got != "refused" {
+			t.Errorf("node to %s without endpoints: %q, want refused", to, got)
+		}
+	}
+	if got, _ := fromClient(vip); got != "refused" {
+		t.Errorf("pod without endpoints: %q, want refused", got)
+	}
+}
+
+func TestAffinity(t *testing.T) {
+	n := newNode(t)
+	a, b, client := n.pod(t), n.pod(t), n.pod(t)
+	p := open(t)
+	sync(t, p, web("TCP", func(s *service.Service) { s.AffinitySeconds = 60 }, a.serve(t), b.serve(t)))
+	first, _ := client.reach(t, netip.AddrPortFrom(clusterIP, 80))
+	for range 30 {
+		if got, _ := client.reach(t, netip.AddrPortFrom(clusterIP, 80)); got != first || got == "none" {
+			t.Fatalf("%q answered after %q", got, first)
+		}
+	}
+}
+
+func TestExternalLocal(t *testing.T) {
+	n := newNode(t)
+	a, b := n.pod(t), n.pod(t)
+	here, elsewhere := a.serve(t), b.serve(t)
+	elsewhere.Local = false
+	p := open(t)
+	sync(t, p, web("TCP", func(s *service.Service) { s.ExternalLocal = true }, here, elsewhere))
+	seen := map[string]bool{}
+	for range 60 {
+		name, _ := reach(netip.MustParseAddrPort("127.0.0.1:30080"))
+		seen[name] = true
+	}
+	if !seen[a.name] || !seen[b.name] || len(seen) != 2 {
+		t.Errorf("the node itself reaches %v, want both endpoints", seen)
+	}
+}
+
+func TestUDPFollowsItsEndpoint(t *testing.T) {
+	n := newNode(t)
+	a, b, client := n.pod(t), n.pod(t), n.pod(t)
+	p := open(t)
+	one, two := a.serve(t), b.serve(t)
+	var conn net.Conn
+	if err := plugintest.In(client.netns, func() (err error) {
+		conn, err = net.Dial("udp4", netip.AddrPortFrom(clusterIP, 80).String())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ask := func() string {
+		var buf [64]byte
+		for range 5 {
+			_ = conn.SetDeadline(time.Now().Add(time.Second))
+			if _, err := conn.Write([]byte("?")); err != nil {
+				continue
+			}
+			if size, err := conn.Read(buf[:]); err == nil {
+				return string(buf[:size])
+			}
+		}
+		return "none"
+	}
+	for _, step := range []struct {
+		endpoint service.Endpoint
+		want     string
+	}{{one, a.name}, {two, b.name}, {one, a.name}} {
+		sync(t, p, web("UDP", nil, step.endpoint))
+		if got := ask(); got != step.want {
+			t.Errorf("%q answered the same socket, want %q", got, step.want)
+		}
+	}
+}
+
+func TestRepairs(t *testing.T) {
+	n := newNode(t)
+	server := n.pod(t)
+	endpoint := server.serve(t)
+	p := open(t)
+	vip := netip.AddrPortFrom(clusterIP, 80)
+	conn, err := nft.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &nft.Table{Name: "gantry", Family: nft.TableFamilyIPv4}
+	for name, harm := range map[string]func(){
+		"nothing":               func() {},
+		"the table is gone":     func() { conn.DelTable(table) },
+		"a base chain is empty": func() { conn.FlushChain(&nft.Chain{Table: table, Name: "output"}) },
+		"all rules are gone":    func() { conn.FlushTable(table) },
+		"the map is empty": func() {
+			set, err := conn.GetSetByName(table, "vips")
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.FlushSet(set)
+		},
+		"a stranger's chain": func() { conn.AddChain(&nft.Chain{Table: table, Name: "stranger"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sync(t, p, web("TCP", nil, endpoint))
+			harm()
+			if err := conn.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			sync(t, p, web("TCP", nil, endpoint))
+			if os.Getenv("DBG") != "" {
+				fmt.Println(reach(vip))
+				out, _ := exec.Command("sh", "-c", "(timeout 2 conntrack -L; bridge link; bridge fdb; ip n;  nstat -az | grep -i -E 'drop|martian|rpfilter|noroute|discard' | grep -v ' 0  '; sysctl net.ipv4.conf | grep -E 'rp_filter|localnet|bridge')").CombinedOutput()
+				fmt.Println(string(out))
+			}
+			if got, why := reach(vip); got != server.name {
+				t.Errorf("%q answered (%s), want %q", got, why, server.name)
+			}
+			chains, err := conn.ListChainsOfTableFamily(nft.TableFamilyIPv4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range chains {
+				if c.Name == "stranger" {
+					t.Error("the stranger's chain is still there")
+				}
+			}
+		})
+	}
+	sync(t, p, service.Snapshot{})
+	chains, err := conn.ListChainsOfTableFamily(nft.TableFamilyIPv4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range chains {
+		if strings.HasPrefix(c.Name, "svc-") || strings.HasPrefix(c.Name, "ep-") {
+			t.Errorf("chain %s is left without services", c.Name)
+		}
+	}
+}
+
+func TestStopLeavesNothing(t *testing.T) {
+	p := open(t)
+	sync(t, p, web("TCP", nil))
+	if err := p.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := nft.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tables, err := conn.ListTables(); err != nil || len(tables) != 0 {
+		t.Errorf("left: %v, %v", tables, err)
+	}
+}
