@@ -83,10 +83,10 @@ func (a *Agent) makeSandbox(ctx context.Context, p *corev1.Pod, attempt uint32) 
 func (a *Agent) sandboxConfig(p *corev1.Pod, attempt uint32, ref Ref, handler string) *runtimeapi.PodSandboxConfig {
 	return criconfig.Sandbox(p, criconfig.SandboxInput{
 		Attempt: attempt, Node: a.NodeName, Plugin: ref.Plugin + "@" + ref.Version, Handler: handler,
-		LogDirectory: criconfig.LogDirectory(a.LogDir, p.Namespace, p.Name, string(p.UID)),
-		CgroupParent: a.cgroups.Parent(qos.GetPodQOS(p), string(p.UID)),
-		DNS:          criconfig.DNS(p, criconfig.ClusterDNS{Servers: a.ClusterDNS, Domain: a.ClusterDomain}, a.hostDNS()),
-		NodeHostname: a.Hostname, ClusterDomain: a.ClusterDomain, Profiles: a.profiles(),
+		LogDirectory:  criconfig.LogDirectory(a.LogDir, p.Namespace, p.Name, string(p.UID)),
+		CgroupParent:  a.cgroups.Parent(qos.GetPodQOS(p), string(p.UID)),
+		DNS:           criconfig.DNS(p, criconfig.ClusterDNS{Servers: a.ClusterDNS, Domain: a.ClusterDomain}, a.hostDNS()),
+		ClusterDomain: a.ClusterDomain, Profiles: a.profiles(),
 	})
 }
 

@@ -70,8 +70,6 @@ func TestRestartOfTheAgentKeepsPods(t *testing.T) {
 	before := b.until("web", "restarted", running(1))
 	b.stop()
 	b.rt.Exit(b.containerID("web", "app"), 7)
-	b.watched = make(chan struct{})
-	close(b.watched)
 	b.start(nil)
 	after := b.until("web", "seen to have ended", func(p *corev1.Pod) bool {
 		return p.Status.ContainerStatuses[0].State.Running == nil
@@ -91,8 +89,6 @@ func TestAgentRestartLeavesARunningContainerAlone(t *testing.T) {
 	b.create(testPod("web"))
 	before := b.until("web", "ready", ready)
 	b.stop()
-	b.watched = make(chan struct{})
-	close(b.watched)
 	b.start(nil)
 	b.create(testPod("other"))
 	b.until("other", "ready", ready)
@@ -120,8 +116,6 @@ func TestOrphanIsEnded(t *testing.T) {
 	if err := b.api.Delete(context.Background(), live); err != nil {
 		t.Fatal(err)
 	}
-	b.watched = make(chan struct{})
-	close(b.watched)
 	b.start(nil)
 	b.stopEmpty()
 }

@@ -33,6 +33,9 @@ const (
 	held      = "test.gantry.io/grace"
 )
 
+// logLevel keeps what the tests provoke out of their output.
+var logLevel = slog.LevelError
+
 // bench is a node on a fake runtime and an API in memory.
 type bench struct {
 	t       *testing.T
@@ -66,7 +69,6 @@ func memoryAPI(watched chan struct{}, deletes *counter, objs ...client.Object) c
 			panic(err)
 		}
 	}
-	var once sync.Once
 	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objs...).
 		WithStatusSubresource(&corev1.Pod{}, &corev1.Node{}).
 		WithIndex(&corev1.Pod{}, "spec.nodeName", func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }).
@@ -76,8 +78,10 @@ func memoryAPI(watched chan struct{}, deletes *counter, objs ...client.Object) c
 		WithInterceptorFuncs(interceptor.Funcs{
 			Watch: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
 				w, err := c.Watch(ctx, list, opts...)
-				if _, ok := list.(*corev1.PodList); ok {
-					once.Do(func() { close(watched) })
+				var o client.ListOptions
+				o.ApplyOptions(opts)
+				if _, ok := list.(*corev1.PodList); ok && o.FieldSelector != nil {
+					watched <- struct{}{}
 				}
 				return w, err
 			},
@@ -105,7 +109,7 @@ func newBench(t *testing.T, o fakeruntime.Options, objs ...client.Object) *bench
 	if o.Images == nil {
 		o.Images = []string{testImage}
 	}
-	b := &bench{t: t, events: record.NewFakeRecorder(1000), watched: make(chan struct{}), deletes: &counter{n: map[string]int{}}}
+	b := &bench{t: t, events: record.NewFakeRecorder(1000), watched: make(chan struct{}, 100), deletes: &counter{n: map[string]int{}}}
 	b.api = memoryAPI(b.watched, b.deletes, objs...)
 	b.rt = fakeruntime.New(o)
 	return b
@@ -119,7 +123,7 @@ func (b *bench) start(change func(*Agent)) {
 		API:      b.api,
 		Runtimes: Static{{Ref: Ref{Plugin: "fake", Version: "1"}, Runtime: b.rt}},
 		Recorder: b.events,
-		Log:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Log:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: logLevel})),
 	}
 	if change != nil {
 		change(b.agent)
@@ -197,7 +201,27 @@ func (b *bench) until(name, what string, ok func(p *corev1.Pod) bool) *corev1.Po
 		select {
 		case <-w.ResultChan():
 		case <-limit:
-			b.t.Fatalf("%s never came: %s; status now: %+v", name, what, last)
+			b.t.Fatalf("%s never came: %s; status now: %s; events: %q", name, what, statusText(last), b.drain())
+		}
+	}
+}
+
+func statusText(p *corev1.Pod) string {
+	if p == nil {
+		return "gone"
+	}
+	return p.Status.String()
+}
+
+// drain returns the events so far.
+func (b *bench) drain() []string {
+	var out []string
+	for {
+		select {
+		case e := <-b.events.Events:
+			out = append(out, e)
+		default:
+			return out
 		}
 	}
 }

@@ -119,7 +119,7 @@ func (w *worker) container(id string) *pod.Container {
 func (w *worker) refresh() {
 	for id := range w.dirty {
 		ref, ok := w.refs[id]
-		if !ok {
+		if !ok || w.obs.Busy[pod.RemoveSubject(id)] || w.obs.Busy[pod.RemoveSubject(w.sandboxOfContainer(id))] {
 			delete(w.dirty, id)
 			continue
 		}

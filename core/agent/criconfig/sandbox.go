@@ -20,10 +20,8 @@ type SandboxInput struct {
 	LogDirectory    string
 	CgroupParent    string
 	DNS             *runtimeapi.DNSConfig
-	// NodeHostname is the hostname of pods on the host network.
-	NodeHostname  string
-	ClusterDomain string
-	Profiles      Profiles
+	ClusterDomain   string
+	Profiles        Profiles
 }
 
 // Sandbox makes the sandbox configuration of a pod.
@@ -36,7 +34,7 @@ func Sandbox(p *corev1.Pod, in SandboxInput) *runtimeapi.PodSandboxConfig {
 	annotations[annotationNode], annotations[annotationLogDirectory] = in.Node, in.LogDirectory
 	hostname, _ := Hostname(p, in.ClusterDomain)
 	if p.Spec.HostNetwork {
-		hostname = in.NodeHostname
+		hostname = ""
 	}
 	cfg := &runtimeapi.PodSandboxConfig{
 		Metadata:     &runtimeapi.PodSandboxMetadata{Name: p.Name, Namespace: p.Namespace, Uid: string(p.UID), Attempt: in.Attempt},
@@ -59,7 +57,7 @@ func Sandbox(p *corev1.Pod, in SandboxInput) *runtimeapi.PodSandboxConfig {
 func sandboxSecurity(p *corev1.Pod, prof Profiles) *runtimeapi.LinuxSandboxSecurityContext {
 	out := &runtimeapi.LinuxSandboxSecurityContext{
 		NamespaceOptions: Namespaces(p), Privileged: anyPrivileged(p), SupplementalGroups: groups(p),
-		Seccomp: &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault},
+		Seccomp: seccomp(nil, prof),
 	}
 	sc := p.Spec.SecurityContext
 	if sc == nil {

@@ -198,7 +198,7 @@ func (pl *Plan) start(p *corev1.Pod, c *corev1.Container, o *Observed, sb *Sandb
 		pl.add(o, Action{Verb: CheckImage, Container: c.Name})
 		return
 	}
-	if sb == nil || !o.VolumesReady || len(sb.IPs) == 0 && !p.Spec.HostNetwork {
+	if sb == nil || !o.VolumesReady {
 		return
 	}
 	pl.add(o, Action{

@@ -33,6 +33,8 @@ const (
 	Unknown
 )
 
+const eagerRetry = 25 * time.Millisecond
+
 // Try makes one try and says in words what came of it.
 type Try func(ctx context.Context) (Outcome, string)
 
@@ -63,6 +65,7 @@ func (w *Worker) Run(ctx context.Context) {
 		wait = max(wait, rand.N(period))
 	}
 	run := 0
+	eager := w.firstRetry()
 	var last Outcome = Unknown
 	timer := w.Clock.NewTimer(max(0, wait))
 	defer timer.Stop()
@@ -81,6 +84,12 @@ func (w *Worker) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if out == Failure && eager > 0 && eager < period {
+			timer.Reset(eager)
+			eager *= 2
+			continue
+		}
+		eager = 0
 		if out != Success {
 			w.Told(out, msg)
 		}
@@ -101,6 +110,16 @@ func (w *Worker) Run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// firstRetry is how soon a probe that waits for its first success tries again. A container that has just started is
+// seldom ready at the first try, and to wait a whole period for the second one would cost more than the start itself.
+// These tries only ever help: their failures are neither counted nor told.
+func (w *Worker) firstRetry() time.Duration {
+	if w.Kind == Liveness || w.Spread || w.Spec.SuccessThreshold > 1 {
+		return 0
+	}
+	return eagerRetry
 }
 
 func (w *Worker) threshold(o Outcome) int {

@@ -33,6 +33,9 @@ func Pod(s *runtimeapi.PodSandboxStats, start time.Time) statsv1alpha1.PodStats 
 		}
 	}
 	for _, c := range l.GetContainers() {
+		if c.GetCpu() == nil && c.GetMemory() == nil {
+			continue
+		}
 		out.Containers = append(out.Containers, statsv1alpha1.ContainerStats{
 			Name: c.GetAttributes().GetMetadata().GetName(), StartTime: metav1.NewTime(start),
 			CPU: cpu(c.GetCpu()), Memory: memory(c.GetMemory()), Rootfs: layer(c.GetWritableLayer()),
