@@ -80,9 +80,10 @@ func routes(pods, services []netip.Prefix, lo int) []netlink.Route {
 		out = append(out, netlink.Route{Dst: ipNet(p), Type: unix.RTN_UNREACHABLE, Protocol: protocol, Priority: metric})
 	}
 	for _, p := range services {
-		// Scope link keeps the kernel from choosing 127.0.0.1 as the source address.
+		// Scope universe keeps the kernel from choosing 127.0.0.1 as the source address, which with scope
+		// link it does once route_localnet is on.
 		out = append(out, netlink.Route{
-			Dst: ipNet(p), LinkIndex: lo, Type: unix.RTN_UNICAST, Scope: netlink.SCOPE_LINK, Protocol: protocol, Priority: metric,
+			Dst: ipNet(p), LinkIndex: lo, Type: unix.RTN_UNICAST, Scope: netlink.SCOPE_UNIVERSE, Protocol: protocol, Priority: metric,
 		})
 	}
 	return out

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -340,11 +339,6 @@ func TestRepairs(t *testing.T) {
 				t.Fatal(err)
 			}
 			sync(t, p, web("TCP", nil, endpoint))
-			if os.Getenv("DBG") != "" {
-				fmt.Println(reach(vip))
-				out, _ := exec.Command("sh", "-c", "(timeout 2 conntrack -L; bridge link; bridge fdb; ip n;  nstat -az | grep -i -E 'drop|martian|rpfilter|noroute|discard' | grep -v ' 0  '; sysctl net.ipv4.conf | grep -E 'rp_filter|localnet|bridge')").CombinedOutput()
-				fmt.Println(string(out))
-			}
 			if got, why := reach(vip); got != server.name {
 				t.Errorf("%q answered (%s), want %q", got, why, server.name)
 			}
