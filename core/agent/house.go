@@ -12,7 +12,7 @@ import (
 	"github.com/gantryio/gantry/core/agent/logs"
 )
 
-// housePeriod is how often logs, disks and memory are looked at. Pressure does not tell of itself, so this is a sweep.
+// Logs are rotated as the kubelet does by default.
 const (
 	logPeriod   = time.Minute
 	logMaxSize  = 10 << 20
@@ -23,14 +23,18 @@ const (
 func (a *Agent) keepHouse(ctx context.Context) error {
 	logTick := a.Clock.NewTicker(logPeriod)
 	defer logTick.Stop()
+	pressureTick := a.Clock.NewTicker(pressurePeriod)
+	defer pressureTick.Stop()
+	var s strain
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-logTick.C():
 			a.rotateLogs(ctx)
+		case <-pressureTick.C():
 			if !a.NoEviction {
-				a.relieve(ctx)
+				a.relieve(ctx, &s)
 			}
 		}
 	}
@@ -74,5 +78,3 @@ func (a *Agent) clearLogs(alive func(uid string) bool) {
 		}
 	}
 }
-
-func (a *Agent) relieve(context.Context) {}

@@ -41,11 +41,11 @@ func Credentials(image string, secrets []*corev1.Secret) []*runtimeapi.AuthConfi
 				continue
 			}
 			if auth, err := e.config(host); err == nil {
-				found = append(found, match{key, auth})
+				found = append(found, match{host + "/" + prefix, auth})
 			}
 		}
 	}
-	sort.SliceStable(found, func(i, j int) bool { return found[i].key > found[j].key })
+	sort.SliceStable(found, func(i, j int) bool { return len(found[i].key) > len(found[j].key) })
 	out := make([]*runtimeapi.AuthConfig, 0, len(found))
 	for _, m := range found {
 		out = append(out, m.auth)
