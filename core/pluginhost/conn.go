@@ -71,18 +71,43 @@ func (c *conn) wait(ctx context.Context) (*grpc.ClientConn, error) {
 
 // Invoke implements grpc.ClientConnInterface.
 func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	cc, err := c.wait(ctx)
-	if err != nil {
-		return err
+	for {
+		cc, err := c.wait(ctx)
+		if err != nil {
+			return err
+		}
+		err = cc.Invoke(ctx, method, args, reply, waiting(opts)...)
+		if !c.unsent(ctx, cc, err) {
+			return err
+		}
 	}
-	return cc.Invoke(ctx, method, args, reply, opts...)
 }
 
 // NewStream implements grpc.ClientConnInterface.
 func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	cc, err := c.wait(ctx)
-	if err != nil {
-		return nil, err
+	for {
+		cc, err := c.wait(ctx)
+		if err != nil {
+			return nil, err
+		}
+		stream, err := cc.NewStream(ctx, desc, method, waiting(opts)...)
+		if !c.unsent(ctx, cc, err) {
+			return stream, err
+		}
 	}
-	return cc.NewStream(ctx, desc, method, opts...)
+}
+
+// waiting lets a call wait on a connection that has just broken, until the host has noticed and closes it.
+func waiting(opts []grpc.CallOption) []grpc.CallOption {
+	return append([]grpc.CallOption{grpc.WaitForReady(true)}, opts...)
+}
+
+// unsent says that a call was still waiting when its connection was given up. A call that the plugin may
+// have seen fails with codes.Unavailable instead, as soon as the plugin's process ends.
+func (c *conn) unsent(ctx context.Context, cc *grpc.ClientConn, err error) bool {
+	if status.Code(err) != codes.Canceled || ctx.Err() != nil {
+		return false
+	}
+	current, _, _ := c.get()
+	return current != cc
 }

@@ -36,7 +36,7 @@ func dial(socket string) (*grpc.ClientConn, error) {
 			MinConnectTimeout: time.Second,
 		}),
 		grpc.WithIdleTimeout(0),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)))
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)))
 	if err != nil {
 		return nil, fmt.Errorf("dial containerd: %w", err)
 	}
@@ -87,7 +87,7 @@ func (p *Plugin) forward(_ any, in grpc.ServerStream) error {
 	if md, ok := metadata.FromIncomingContext(ctx); ok {
 		ctx = metadata.NewOutgoingContext(ctx, md.Copy())
 	}
-	out, err := p.conn.NewStream(ctx, both, method, grpc.ForceCodecV2(codec{}), grpc.WaitForReady(true))
+	out, err := p.conn.NewStream(ctx, both, method, grpc.ForceCodecV2(codec{}))
 	if err != nil {
 		return err
 	}

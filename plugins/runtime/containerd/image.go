@@ -28,12 +28,19 @@ const namespace = "k8s.io"
 
 // ensurePause imports the sandbox image unless the very same one is there.
 func (p *Plugin) ensurePause(ctx context.Context) error {
-	_, err := p.Import(ctx, p.config.PauseArchive)
+	_, err := p.load(ctx, p.config.PauseArchive)
 	return err
 }
 
 // Import implements runtime.Importer. When it returns, CRI knows the images.
 func (p *Plugin) Import(ctx context.Context, path string) ([]string, error) {
+	if err := p.ready(ctx); err != nil {
+		return nil, err
+	}
+	return p.load(ctx, path)
+}
+
+func (p *Plugin) load(ctx context.Context, path string) ([]string, error) {
 	source, err := openArchive(path)
 	if err != nil {
 		return nil, err
