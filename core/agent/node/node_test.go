@@ -1,0 +1,107 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+)
+
+func testSpec() Spec {
+	return Spec{
+		Name: "n", Hostname: "h", IPs: []string{"192.0.2.1"}, MaxPods: 7, Port: 10250,
+		Machine:  Machine{Capacity: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4")}, Info: corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: "amd64"}},
+		Reserved: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m")},
+	}
+}
+
+func TestStatus(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := testSpec().Status(corev1.NodeStatus{}, Health{DiskPressure: true, NotReady: "no network"}, now)
+	got := map[corev1.NodeConditionType]string{}
+	for _, c := range s.Conditions {
+		got[c.Type] = string(c.Status) + " " + c.Reason
+	}
+	want := map[corev1.NodeConditionType]string{
+		"Ready": "False KubeletNotReady", "MemoryPressure": "False KubeletHasSufficientMemory",
+		"DiskPressure": "True KubeletHasDiskPressure", "PIDPressure": "False KubeletHasSufficientPID",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if q := s.Allocatable[corev1.ResourceCPU]; q.String() != "3500m" {
+		t.Errorf("allocatable %s", q.String())
+	}
+	later := testSpec().Status(s, Health{DiskPressure: true, NotReady: "no network"}, now.Add(time.Hour))
+	if !Same(&s, &later) {
+		t.Error("a heartbeat alone is a change")
+	}
+	if !later.Conditions[0].LastTransitionTime.Equal(&s.Conditions[0].LastTransitionTime) {
+		t.Error("a heartbeat moved the transition time")
+	}
+	ready := testSpec().Status(s, Health{}, now)
+	if Same(&s, &ready) {
+		t.Error("becoming ready is no change")
+	}
+}
+
+// TestRegistrar sees the node become ready once its health does, in an API where the Node exists already.
+func TestRegistrar(t *testing.T) {
+	old := &corev1.Node{}
+	old.Name, old.Labels = "n", map[string]string{"kept": "yes"}
+	api := fake.NewClientBuilder().WithObjects(old).WithStatusSubresource(&corev1.Node{}).
+		WithIndex(&corev1.Node{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).Build()
+	healthy := make(chan struct{})
+	seen := make(chan *corev1.Node, 100)
+	r := &Registrar{
+		API: api, Clock: clock.RealClock{}, Log: slog.Default(), Spec: testSpec(), Changed: func(n *corev1.Node) { seen <- n },
+		Health: func(context.Context) Health {
+			select {
+			case <-healthy:
+				return Health{}
+			default:
+				return Health{NotReady: "not yet"}
+			}
+		},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	until := func(status corev1.ConditionStatus) *corev1.Node {
+		t.Helper()
+		limit := time.After(10 * time.Second)
+		for {
+			select {
+			case n := <-seen:
+				for _, c := range n.Status.Conditions {
+					if c.Type == corev1.NodeReady && c.Status == status {
+						return n
+					}
+				}
+			case <-limit:
+				t.Fatalf("the node never became Ready=%s", status)
+			}
+		}
+	}
+	until(corev1.ConditionFalse)
+	close(healthy)
+	r.Wake()
+	n := until(corev1.ConditionTrue)
+	if n.Labels["kept"] != "yes" || n.Labels[corev1.LabelHostname] != "h" {
+		t.Errorf("labels %v", n.Labels)
+	}
+	cancel()
+	<-done
+	var lease coordinationv1.Lease
+	if err := api.Get(context.Background(), client.ObjectKey{Namespace: leaseNamespace, Name: "n"}, &lease); err != nil || *lease.Spec.HolderIdentity != "n" {
+		t.Errorf("lease %+v, %v", lease.Spec, err)
+	}
+}
