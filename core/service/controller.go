@@ -31,6 +31,9 @@ type Controller struct {
 	PodCIDRs []netip.Prefix
 	// Audit is how often the plugin is asked to compare although nothing changed; a minute when 0.
 	Audit time.Duration
+	// HostPorts, if set, returns what is routed besides Services; Wake says that it changed.
+	HostPorts func() []service.Service
+	Wake      <-chan struct{}
 	// Synced, if set, is called after each successful Sync.
 	Synced func(service.Snapshot)
 }
@@ -64,6 +67,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		force := false
 		select {
 		case <-changed:
+		case <-c.Wake:
 		case <-timer.C:
 			force = true
 		case <-ctx.Done():
@@ -94,6 +98,9 @@ func (c *Controller) sync(ctx context.Context, before *service.Snapshot, force b
 	}
 	now := service.Snapshot{
 		Services: model(services.Items, endpointSlices.Items, c.Node), NodeAddresses: c.NodeAddresses, PodCIDRs: c.PodCIDRs,
+	}
+	if c.HostPorts != nil {
+		now.Services = append(now.Services, c.HostPorts()...)
 	}
 	if !force && before != nil && reflect.DeepEqual(*before, now) {
 		return before, nil

@@ -24,7 +24,8 @@ type Snapshot struct {
 	PodCIDRs []netip.Prefix
 }
 
-// Service is one Service object.
+// Service is one Service object, or a pod's host ports: these have no cluster address, and each port is a
+// node port, or a port of an external address, with the pod as its only endpoint.
 type Service struct {
 	Namespace, Name string
 

@@ -47,6 +47,7 @@ func (s *Server) Attach(ctx context.Context, sandbox network.Sandbox) (network.A
 	if err := s.Ledger.Finish(sandbox.ID, a); err != nil {
 		return network.Attachment{}, err
 	}
+	s.hostPortsChanged(entry)
 	if s.Attached != nil {
 		s.Attached(entry.Sandbox, a)
 	}
@@ -68,7 +69,11 @@ func (s *Server) Detach(ctx context.Context, id string) error {
 	if err := n.Detach(ctx, entry.Sandbox); err != nil {
 		return err
 	}
-	return s.Ledger.Forget(id)
+	if err := s.Ledger.Forget(id); err != nil {
+		return err
+	}
+	s.hostPortsChanged(entry)
+	return nil
 }
 
 // Get returns what a sandbox got, if it is attached.

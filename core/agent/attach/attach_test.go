@@ -206,6 +206,10 @@ func TestSocket(t *testing.T) {
 	if e.Sandbox.PodName != "pod" || e.Sandbox.PodUID != "uid" || len(e.Sandbox.HostPorts) != 1 || e.Sandbox.HostPorts[0].Protocol != "TCP" {
 		t.Errorf("the ledger has %+v", e.Sandbox)
 	}
+	ports := s.HostPorts()
+	if len(ports) != 1 || ports[0].Ports[0].NodePort != 80 || ports[0].Ports[0].Endpoints[0].Port != 8080 {
+		t.Errorf("host ports are %+v", ports)
+	}
 	if got := call(t, s.Socket, map[string]any{"command": "CHECK", "containerID": "a"}); len(got) != 0 {
 		t.Errorf("check answers %v", got)
 	}

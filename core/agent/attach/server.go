@@ -40,6 +40,8 @@ type Server struct {
 	// Attached, if set, is told of each attachment just before the runtime is, so that an agent need not
 	// ask the runtime for a sandbox's addresses.
 	Attached func(s network.Sandbox, a network.Attachment)
+	// HostPortsChanged, if set, is called when HostPorts returns something else than before.
+	HostPortsChanged func()
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 

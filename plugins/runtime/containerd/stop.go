@@ -22,13 +22,20 @@ import (
 // Stop implements plugin.Stopper: it removes all sandboxes, ends containerd and leaves no process, mount
 // or socket. Images stay in Root.
 func (p *Plugin) Stop(ctx context.Context) error {
-	removed := p.removeSandboxes(ctx)
+	asking, cancel := context.WithTimeout(ctx, removeTimeout)
+	removed := p.removeSandboxes(asking)
+	cancel()
 	ended := p.daemon.stop(10 * time.Second)
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
 	if err := errors.Join(ended, Cleanup(ctx, p.config)); err != nil {
 		return errors.Join(removed, err)
 	}
 	return nil
 }
+
+// removeTimeout bounds the orderly removal; what is left after it is killed.
+const removeTimeout = 20 * time.Second
 
 func (p *Plugin) removeSandboxes(ctx context.Context) error {
 	cri := runtimeapi.NewRuntimeServiceClient(p.conn)

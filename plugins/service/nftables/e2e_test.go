@@ -270,6 +270,27 @@ func TestExternalLocal(t *testing.T) {
 	}
 }
 
+func TestHostPort(t *testing.T) {
+	n := newNode(t)
+	server, client := n.pod(t), n.pod(t)
+	p := open(t)
+	sync(t, p, service.Snapshot{
+		PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
+		Services: []service.Service{{
+			Namespace: "default", Name: "host-port", ExternalLocal: true,
+			Ports: []service.Port{{Protocol: "TCP", Port: 5000, NodePort: 5000, Endpoints: []service.Endpoint{server.serve(t)}}},
+		}},
+	})
+	for _, to := range []string{"127.0.0.1:5000", "10.244.7.1:5000"} {
+		if got, why := reach(netip.MustParseAddrPort(to)); got != server.name {
+			t.Errorf("node to %s: %q (%s), want %q", to, got, why, server.name)
+		}
+	}
+	if got, why := client.reach(t, netip.MustParseAddrPort("10.244.7.1:5000")); got != server.name {
+		t.Errorf("pod to host port: %q (%s), want %q", got, why, server.name)
+	}
+}
+
 func TestUDPFollowsItsEndpoint(t *testing.T) {
 	n := newNode(t)
 	a, b, client := n.pod(t), n.pod(t), n.pod(t)

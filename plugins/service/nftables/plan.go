@@ -163,11 +163,11 @@ func (b *builder) port(s service.Service, p service.Port) {
 	f := b.family
 	cluster, external := of(f, s.ClusterIPs, self), of(f, s.ExternalIPs, self)
 	nodePort := p.NodePort
-	if len(cluster) == 0 {
-		return // The service is not of this family.
-	}
 	subject := fmt.Sprintf("%s/%s:%s/%s", s.Namespace, s.Name, p.Name, p.Protocol)
 	endpoints := of(f, p.Endpoints, func(e service.Endpoint) netip.Addr { return e.Address })
+	if len(cluster) == 0 && len(endpoints) == 0 {
+		return // The service is not of this family.
+	}
 	if len(endpoints) == 0 {
 		for _, ip := range append(cluster, external...) {
 			b.maps[noVips][f.addrKey(ip, protocol, p.Port)] = b.refuse
