@@ -13,6 +13,11 @@ import (
 // dataEnv names the folder that all state is under.
 const dataEnv = "GANTRY_DATA"
 
+const (
+	defaultPodRange     = "10.244.0.0/16"
+	defaultServiceRange = "10.96.0.0/16"
+)
+
 // config is what the commands that run parts have in common.
 type config struct {
 	data          string
@@ -26,13 +31,14 @@ type config struct {
 	podRange      string
 	serviceRange  string
 	nodeName      string
+	agentPort     int32
 }
 
 func defaultData() string {
 	if dir := os.Getenv(dataEnv); dir != "" {
 		return dir
 	}
-	return "/var/lib/gantry"
+	return systemData
 }
 
 func (c *config) addFlags(f *pflag.FlagSet) {
@@ -44,8 +50,9 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.etcdCA, "etcd-ca", "", "file with the authority of the external etcd")
 	f.StringVar(&c.etcdCert, "etcd-cert", "", "file with the client certificate for the external etcd")
 	f.StringVar(&c.etcdKey, "etcd-key", "", "file with the client key for the external etcd")
-	f.StringVar(&c.podRange, "pod-range", "10.244.0.0/16", "IPv4 range of the pods; each node gets a /24 of it")
-	f.StringVar(&c.serviceRange, "service-range", "10.96.0.0/16", "IPv4 range of the cluster IPs")
+	f.StringVar(&c.podRange, "pod-range", defaultPodRange, "IPv4 range of the pods; each node gets a /24 of it")
+	f.StringVar(&c.serviceRange, "service-range", defaultServiceRange, "IPv4 range of the cluster IPs")
+	f.Int32Var(&c.agentPort, "agent-port", 10250, "port of the agent's HTTPS server")
 	f.StringVar(&c.nodeName, "node-name", "", "name of this node; the host's when empty")
 }
 
@@ -59,6 +66,13 @@ func (c *config) complete() error {
 	if c.data, err = filepath.Abs(c.data); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
+	defaults := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	defaults(&c.podRange, defaultPodRange)
+	defaults(&c.serviceRange, defaultServiceRange)
 	for flag, text := range map[string]string{"--pod-range": c.podRange, "--service-range": c.serviceRange} {
 		p, err := netip.ParsePrefix(text)
 		if err != nil || !p.Addr().Is4() {

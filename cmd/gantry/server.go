@@ -58,8 +58,10 @@ type server struct {
 	cache     *cache.Cache
 	api       *apiserver.Server
 	client    *client.Client
-	listener  net.Listener
-	ready     chan struct{}
+	// clientCache is what controllers, scheduler and agent read; it must be started.
+	clientCache *client.Cache
+	listener    net.Listener
+	ready       chan struct{}
 }
 
 // newServer opens everything that can fail: the store, the certificates and the port.
@@ -109,6 +111,7 @@ func (s *server) assemble() {
 	}
 	s.api.Agents = s.agentTransport()
 	s.api.Init()
+	s.clientCache = client.NewCache(s.cache, s.registry)
 	s.client = &client.Client{Server: s.api, Cache: s.cache, Registry: s.registry, Manager: "gantry",
 		User: &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}}}
 }

@@ -1,0 +1,70 @@
+# Gantry. `make up` starts a cluster on this machine, `make test` tests everything.
+
+GO      ?= go
+BIN     := bin
+VERSION := 0.1.0
+KUBERNETES := 1.37.2
+
+export GOFLAGS := -mod=readonly -buildvcs=false
+export CGO_ENABLED ?= 0
+
+SOURCES := $(shell find cmd core interfaces plugins workloads controllers -name '*.go' -not -name '*_test.go' 2>/dev/null) \
+           core/api/openapi/documents.zip go.mod go.sum
+LDFLAGS := -s -w -X main.version=$(VERSION)
+KUBECTL_LDFLAGS := -s -w $(foreach v,gitVersion=v$(KUBERNETES) gitMajor=1 gitMinor=37 gitTreeState=clean,-X k8s.io/component-base/version.$(v))
+
+.PHONY: build up down test unit e2e lint generate bench clean images stack
+
+build: $(BIN)/gantry $(BIN)/gantry-cni $(BIN)/kubectl $(BIN)/plugins/SHA256SUMS images stack
+
+$(BIN)/gantry: $(SOURCES)
+	$(GO) build -ldflags "$(LDFLAGS)" -o $@ ./cmd/gantry
+
+$(BIN)/gantry-cni: $(SOURCES)
+	$(GO) build -ldflags "$(LDFLAGS)" -o $@ ./cmd/gantry-cni
+
+$(BIN)/kubectl: cmd/kubectl/main.go go.mod go.sum
+	$(GO) build -ldflags "$(KUBECTL_LDFLAGS)" -o $@ ./cmd/kubectl
+
+# The host refuses a plugin that is not as listed here.
+$(BIN)/plugins/SHA256SUMS: $(SOURCES)
+	@mkdir -p $(BIN)/plugins
+	$(GO) build -ldflags "$(LDFLAGS)" -o $(BIN)/plugins/ $(addprefix ./,$(wildcard cmd/plugin-*))
+	cd $(BIN)/plugins && sha256sum plugin-* > SHA256SUMS
+
+images:
+	@$(MAKE) --no-print-directory -C cmd/build-images
+
+stack:
+	@$(MAKE) --no-print-directory -C stack
+
+up: build
+	@$(BIN)/gantry up
+
+down:
+	@if [ -x $(BIN)/gantry ]; then $(BIN)/gantry down; fi
+
+# unit is quick and needs neither root nor containers.
+unit:
+	$(GO) test ./...
+
+# e2e runs real containers, as root, each test in network namespaces of its own without an uplink.
+e2e: build
+	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./core/... ./plugins/... ./test/...
+
+lint:
+	$(GO) vet ./... && $(GO) vet -tags e2e ./...
+	$(GO) tool staticcheck ./...
+	@out=$$($(GO) tool gofumpt -l cmd core interfaces plugins workloads controllers test); \
+	if [ -n "$$out" ]; then echo "not formatted by gofumpt:"; echo "$$out"; exit 1; fi
+
+test: lint unit e2e
+
+generate:
+	$(GO) generate ./...
+
+bench: build
+	$(GO) run ./test/bench
+
+clean:
+	rm -rf $(BIN)

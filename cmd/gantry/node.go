@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"k8s.io/client-go/tools/record"
+	crcache "sigs.k8s.io/controller-runtime/pkg/cache"
+	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/core/agent"
+	"github.com/gantryio/gantry/core/agent/attach"
+	"github.com/gantryio/gantry/core/agent/guard"
+	"github.com/gantryio/gantry/core/pki"
+	"github.com/gantryio/gantry/core/pluginhost"
+	"github.com/gantryio/gantry/core/pluginhost/ledger"
+	"github.com/gantryio/gantry/core/run"
+	"github.com/gantryio/gantry/core/service"
+	"github.com/gantryio/gantry/interfaces/plugin"
+	"github.com/gantryio/gantry/interfaces/runtime"
+	"github.com/gantryio/gantry/plugins/network/cni"
+	"github.com/gantryio/gantry/plugins/runtime/containerd"
+	"github.com/gantryio/gantry/plugins/service/nftables"
+)
+
+// node is everything that runs on each machine.
+type node struct {
+	*config
+	authority *pki.Authority
+	host      *pluginhost.Host
+	attach    *attach.Server
+	agent     *agent.Agent
+	services  *service.Controller
+	podCIDRs  atomic.Pointer[[]netip.Prefix]
+}
+
+// connection is how a node reaches the API; in one process with the server it costs nothing.
+type connection struct {
+	api      ctrlclient.WithWatch
+	cache    crcache.Cache
+	recorder record.EventRecorder
+}
+
+// newNode checks the configuration and puts the node together; nothing is started but the guards of the
+// cluster's address ranges.
+func newNode(c *config, authority *pki.Authority, conn connection) (*node, error) {
+	n := &node{config: c, authority: authority}
+	bin, err := binDir()
+	if err != nil {
+		return nil, err
+	}
+	if n.host, err = pluginhost.New(n.hostConfig(bin)); err != nil {
+		return nil, err
+	}
+	book, err := ledger.Open(c.path("ledger"))
+	if err != nil {
+		return nil, err
+	}
+	n.attach = &attach.Server{Socket: n.attachSocket(), Networks: n.host, Ledger: book, PodCIDRs: n.cidrs}
+	if n.agent, err = n.newAgent(conn); err != nil {
+		return nil, err
+	}
+	proxy, _, err := n.host.Service("")
+	if err != nil {
+		return nil, err
+	}
+	n.services = &service.Controller{
+		Cache: conn.cache, Proxy: proxy, Node: c.nodeName, PodCIDRs: []netip.Prefix{netip.MustParsePrefix(c.podRange)},
+	}
+	return n, nil
+}
+
+func (n *node) attachSocket() string { return filepath.Join(n.runDir(), "attach.sock") }
+
+// hostConfig lists the shipped plugins.
+func (n *node) hostConfig(bin string) pluginhost.Config {
+	stack := filepath.Join(bin, "stack")
+	return pluginhost.Config{
+		Dir: filepath.Join(bin, "plugins"), StateDir: n.path("plugins"), RunDir: filepath.Join(n.runDir(), "p"),
+		Plugins: []pluginhost.Plugin{
+			{Kind: plugin.Runtime, Name: "containerd", Handlers: []string{"runc"}, Config: containerd.Config{
+				Root: n.path("containerd"), State: filepath.Join(n.runDir(), "c"), Stack: stack,
+				PauseArchive: filepath.Join(bin, "images", "pause.tar"),
+				Shim:         filepath.Join(bin, "gantry-cni"), AttachSocket: n.attachSocket(),
+				CertsDir: n.path("certs.d"),
+			}},
+			{Kind: plugin.Network, Name: "cni", Config: cni.Config{
+				Dir: n.path("cni"), BinDirs: []string{filepath.Join(stack, "cni")},
+			}},
+			{Kind: plugin.Service, Name: "nftables", Config: nftables.Config{}},
+		},
+	}
+}
+
+func (n *node) newAgent(conn connection) (*agent.Agent, error) {
+	serving, err := n.agentTLS()
+	if err != nil {
+		return nil, err
+	}
+	return &agent.Agent{
+		Config: agent.Config{
+			NodeName: n.nodeName, NodeIPs: []string{n.advertise}, Hostname: n.nodeName,
+			KubeletDir: n.kubeletDir(), LogDir: n.logDir(), CgroupRoot: n.cgroupRoot(),
+			Port: n.agentPort, NeedPodCIDR: true, Version: gitVersion(),
+		},
+		API: conn.api, Recorder: conn.recorder, Runtimes: runtimes{n.host}, TLS: serving,
+		PodCIDRs:     n.setCIDRs,
+		NetworkReady: n.networkReady,
+	}, nil
+}
+
+func (n *node) cidrs() []netip.Prefix {
+	if have := n.podCIDRs.Load(); have != nil {
+		return *have
+	}
+	return nil
+}
+
+func (n *node) setCIDRs(texts []string) {
+	var out []netip.Prefix
+	for _, text := range texts {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, p)
+		}
+	}
+	n.podCIDRs.Store(&out)
+}
+
+func (n *node) networkReady(context.Context) error {
+	for _, i := range n.host.Instances() {
+		if i.Kind == plugin.Network && !i.Up {
+			return fmt.Errorf("network plugin %s is down: %s", i.Name, i.Error)
+		}
+	}
+	return nil
+}
+
+// agentTLS serves the agent's port with a certificate of the cluster and wants one of its clients.
+func (n *node) agentTLS() (*tls.Config, error) {
+	pair, err := n.authority.Issue("agent-server", pki.Identity{
+		CommonName: "system:node:" + n.nodeName, Organizations: []string{"system:nodes"},
+		Names: []string{"localhost", n.nodeName}, IPs: []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(n.advertise)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair.TLS()}, ClientCAs: n.authority.Pool(),
+		ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS12,
+	}, nil
+}
+
+// prepare makes what must be there before the first pod: folders, the guards, and an address where the
+// machine has none.
+func (n *node) prepare() error {
+	if err := os.MkdirAll(n.runDir(), 0o700); err != nil {
+		return fmt.Errorf("make the run folder: %w", err)
+	}
+	pods, services := netip.MustParsePrefix(n.podRange), netip.MustParsePrefix(n.serviceRange)
+	if err := guard.Install([]netip.Prefix{pods}, []netip.Prefix{services}); err != nil {
+		return err
+	}
+	return n.ensureAddress()
+}
+
+// parts run in this order; the plugins come first because they take the longest to start.
+func (n *node) parts() []run.Part {
+	return []run.Part{
+		{Name: "attach", Runner: n.attach},
+		{Name: "agent", Runner: n.agent},
+		{Name: "services", Runner: n.services},
+	}
+}
+
+// runtimes shows the plugin host to the agent.
+type runtimes struct{ host *pluginhost.Host }
+
+var (
+	_ agent.Runtimes       = runtimes{}
+	_ agent.RuntimeChanges = runtimes{}
+)
+
+// Runtime implements agent.Runtimes.
+func (r runtimes) Runtime(handler string) (runtime.Runtime, agent.Ref, error) {
+	rt, ref, _, err := r.host.Runtime(handler)
+	return rt, agent.Ref{Plugin: ref.Name, Version: ref.Version}, err
+}
+
+// Instances implements agent.Runtimes.
+func (r runtimes) Instances() []agent.Instance {
+	var out []agent.Instance
+	for _, name := range r.host.Runtimes() {
+		rt, ref, _, err := r.host.Runtime(name)
+		if err != nil {
+			continue
+		}
+		out = append(out, agent.Instance{Ref: agent.Ref{Plugin: ref.Name, Version: ref.Version}, Runtime: rt})
+	}
+	return out
+}
+
+// Changed implements agent.RuntimeChanges.
+func (r runtimes) Changed() <-chan struct{} { return r.host.Changed() }

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/gantryio/gantry/core/client"
+	"github.com/gantryio/gantry/core/run"
+)
+
+func newUpCommand() *cobra.Command {
+	c := &config{}
+	var foreground bool
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use: "up", Short: "Start a cluster of one node", Args: cobra.NoArgs,
+		Long: "Start a cluster of one node: the API server, the controllers, the scheduler and the agent in one\n" +
+			"process. It runs in the background; the command returns when the node is ready.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.complete(); err != nil {
+				return err
+			}
+			if foreground {
+				return runUp(cmd.Context(), c)
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return startUp(ctx, c, cmd.OutOrStdout())
+		},
+	}
+	c.addFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay, and log to the terminal")
+	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait for the node to be ready")
+	return cmd
+}
+
+// runUp runs everything in this process until ctx ends. Pods and plugins run on afterwards.
+func runUp(ctx context.Context, c *config) error {
+	lock, err := takeLock(c)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	s, err := newServer(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	n, err := newNode(c, s.authority, s.nodeConnection(ctx))
+	if err != nil {
+		return err
+	}
+	if err := n.prepare(); err != nil {
+		return err
+	}
+	control := newControl(n)
+	parts := []run.Part{{Name: "plugins", Runner: n.host}}
+	parts = append(parts, s.parts()...)
+	parts = append(parts, run.Part{Name: "client cache", Runner: run.Func(s.clientCache.Start)})
+	parts = append(parts, n.parts()...)
+	parts = append(parts, run.Part{Name: "control", Runner: control})
+	return run.All(ctx, parts...)
+}
+
+// nodeConnection is the agent's way to the API of the same process: as its own user, without sockets.
+func (s *server) nodeConnection(ctx context.Context) connection {
+	who := &user.DefaultInfo{Name: "system:node:" + s.nodeName, Groups: []string{user.NodesGroup, user.AllAuthenticated}}
+	api := s.client.AsUser(who, "gantry-agent")
+	return connection{api: api, cache: s.clientCache, recorder: client.NewRecorder(ctx, api, "kubelet", s.nodeName)}
+}
+
+// startUp starts this executable in the background and waits until its node is ready.
+func startUp(ctx context.Context, c *config, out io.Writer) error {
+	if running(c) {
+		return welcome(c, out)
+	}
+	child, err := spawn(c)
+	if err != nil {
+		return err
+	}
+	died := make(chan error, 1)
+	go func() { died <- child.Wait() }()
+	ready := make(chan error, 1)
+	go func() { ready <- waitReady(ctx, c) }()
+	select {
+	case err := <-died:
+		return fmt.Errorf("the cluster did not start (%v); the end of %s:\n%s", err, c.logFile(), tail(c.logFile()))
+	case err := <-ready:
+		if err != nil {
+			return fmt.Errorf("%w; see %s", err, c.logFile())
+		}
+	}
+	return welcome(c, out)
+}
+
+func (c *config) logFile() string { return c.path("gantry.log") }
+
+func spawn(c *config) (*exec.Cmd, error) {
+	if err := os.MkdirAll(c.data, 0o711); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	log, err := os.OpenFile(c.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	defer log.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this executable: %w", err)
+	}
+	child := exec.Command(self, append(os.Args[1:], "--foreground")...)
+	child.Stdout, child.Stderr = log, log
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := child.Start(); err != nil {
+		return nil, fmt.Errorf("start in the background: %w", err)
+	}
+	return child, nil
+}
+
+// waitReady waits until the control socket says that the node is ready and the shipped images are there.
+func waitReady(ctx context.Context, c *config) error {
+	const pause = 5 * time.Millisecond // between tries to connect; nothing can wake us before there is a socket
+	for {
+		err := callControl(ctx, c, "GET", "/ready", nil, nil)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the node is not ready in time: %w", errors.Join(ctx.Err(), err))
+		case <-time.After(pause):
+		}
+	}
+}
+
+func welcome(c *config, out io.Writer) error {
+	_, err := fmt.Fprintf(out, `export KUBECONFIG=%s
+
+The cluster runs. In a shell with the line above, try:
+  kubectl get nodes
+  kubectl create deployment web --image=gantry.local/demo:1 --replicas=3
+  kubectl expose deployment web --type=NodePort --port=80 --target-port=8080
+`, c.path(kubeconfigFile))
+	return err
+}
+
+func tail(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-15):], "\n")
+}
