@@ -57,6 +57,8 @@ type Agent struct {
 	limits    criconfig.Machine
 	setup     sync.Once
 	ready     chan struct{}
+	// registered is closed when the Node is known, without which no pod can be admitted.
+	registered chan struct{}
 
 	mu       sync.Mutex
 	ctx      context.Context //nolint:containedctx // the life of Run, for goroutines of pods
@@ -83,7 +85,7 @@ func (a *Agent) init() {
 		if a.Mounter == nil {
 			a.Mounter = volume.Kernel{}
 		}
-		a.ready = make(chan struct{})
+		a.ready, a.registered = make(chan struct{}), make(chan struct{})
 		a.workers, a.owners, a.names = map[types.UID]*worker{}, map[string]*worker{}, map[string]string{}
 		a.objects = &objects.Cache{API: a.API}
 		a.volumes = &volume.Manager{Dir: a.KubeletDir, API: a.API, Objects: a.objects, Mounter: a.Mounter, Now: a.Clock.Now}
@@ -193,6 +195,9 @@ func (a *Agent) sawNode(n *corev1.Node) {
 	a.mu.Lock()
 	before := a.nodeObj
 	a.nodeObj = n
+	if before == nil {
+		close(a.registered)
+	}
 	a.mu.Unlock()
 	if a.PodCIDRs != nil && n.Spec.PodCIDR != "" && (before == nil || before.Spec.PodCIDR != n.Spec.PodCIDR) {
 		cidrs := n.Spec.PodCIDRs

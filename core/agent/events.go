@@ -28,7 +28,13 @@ func (a *Agent) runRuntimes(ctx context.Context) error {
 				return err
 			}
 			first = false
-			wg.Go(func() { a.followPods(ctx) })
+			wg.Go(func() {
+				select {
+				case <-a.registered:
+					a.followPods(ctx)
+				case <-ctx.Done():
+				}
+			})
 		}
 		if !first {
 			a.followInstances(ctx, &wg, following, instances)

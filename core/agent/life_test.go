@@ -12,7 +12,7 @@ import (
 	fakeruntime "github.com/gantryio/gantry/plugins/runtime/fake"
 )
 
-func exec(cmd ...string) corev1.ProbeHandler {
+func execProbe(cmd ...string) corev1.ProbeHandler {
 	return corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: cmd}}
 }
 
@@ -27,7 +27,7 @@ func TestLivenessProbeRestarts(t *testing.T) {
 	sick.Store(true)
 	b.start(nil)
 	b.create(testPod("web", func(p *corev1.Pod) {
-		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: exec("check"), PeriodSeconds: 1, FailureThreshold: 1}
+		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: execProbe("check"), PeriodSeconds: 1, FailureThreshold: 1}
 	}))
 	b.until("web", "restarted", running(1))
 	events := strings.Join(b.drain(), "\n")
@@ -48,7 +48,7 @@ func TestReadinessProbeDecidesReady(t *testing.T) {
 	}})
 	b.start(nil)
 	b.create(testPod("web", func(p *corev1.Pod) {
-		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: exec("check"), PeriodSeconds: 1}
+		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: execProbe("check"), PeriodSeconds: 1}
 	}))
 	if p := b.until("web", "running", running(0)); ready(p) {
 		t.Error("ready before the probe said so")
