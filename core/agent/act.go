@@ -200,6 +200,13 @@ func (w *worker) pause(ctx context.Context) {
 	}
 }
 
+// replaced tells whether the API has another pod of the same name, or none.
+func (w *worker) replaced(ctx context.Context, key client.ObjectKey) bool {
+	var live corev1.Pod
+	err := w.a.API.Get(ctx, key, &live)
+	return apierrors.IsNotFound(err) || err == nil && live.UID != w.uid
+}
+
 // deletePod tells the API that the pod has ended. The API forgets it unless finalizers hold it.
 func (w *worker) deletePod() func(context.Context) func() {
 	key, uid := client.ObjectKeyFromObject(w.cur), w.uid
@@ -207,7 +214,7 @@ func (w *worker) deletePod() func(context.Context) func() {
 		obj := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 		err := w.a.API.Delete(ctx, obj, client.GracePeriodSeconds(0), client.Preconditions{UID: &uid})
 		switch {
-		case err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err):
+		case err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) && w.replaced(ctx, key):
 			return func() { w.obs.Deleted = true }
 		default:
 			w.log.Warn("delete pod", "err", fmt.Errorf("delete pod %s: %w", key, err))

@@ -117,6 +117,9 @@ func (w *worker) run(ctx context.Context) {
 // step plans, acts and reports once.
 func (w *worker) step() pod.Plan {
 	now := w.a.Clock.Now()
+	if w.cur.DeletionTimestamp != nil && len(w.cur.Finalizers) > 0 {
+		w.report(now) // Whoever holds the pod must see its last status before it is told that the pod has ended.
+	}
 	plan := pod.Make(w.cur, w.obs, now)
 	if plan.Ending {
 		w.end()

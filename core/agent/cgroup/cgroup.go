@@ -222,5 +222,17 @@ func (t Tree) Pods() map[string]string {
 	return out
 }
 
-// RemoveBase removes kubepods itself when no pod is left.
-func (t Tree) RemoveBase() error { return t.Remove(t.Base()) }
+// RemoveBase removes kubepods itself when no pod is left, and Root when nothing else is in it.
+func (t Tree) RemoveBase() error {
+	if err := t.Remove(t.Base()); err != nil {
+		return err
+	}
+	for _, h := range t.hierarchies() {
+		for root := filepath.Join("/", t.Root); root != "/"; root = filepath.Dir(root) {
+			if syscall.Rmdir(filepath.Join(h, root)) != nil {
+				break
+			}
+		}
+	}
+	return nil
+}

@@ -45,13 +45,13 @@ func TestWeight(t *testing.T) {
 // TestPodsAreFoundAndRemoved works on a folder that looks like the hierarchies of cgroup v1.
 func TestPodsAreFoundAndRemoved(t *testing.T) {
 	mount := t.TempDir()
-	tree := Tree{Mount: mount}
-	for _, dir := range []string{"cpu", "memory/kubepods/burstable/podb/container", "pids/kubepods/poda"} {
+	tree := Tree{Mount: mount, Root: "r"}
+	for _, dir := range []string{"cpu/r/other", "memory/r/kubepods/burstable/podb/container", "pids/r/kubepods/poda"} {
 		if err := os.MkdirAll(filepath.Join(mount, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(map[string]string{"a": "/kubepods/poda", "b": "/kubepods/burstable/podb"}, tree.Pods()); diff != "" {
+	if diff := cmp.Diff(map[string]string{"a": "/r/kubepods/poda", "b": "/r/kubepods/burstable/podb"}, tree.Pods()); diff != "" {
 		t.Error(diff)
 	}
 	if err := tree.RemoveBase(); err != nil {
@@ -59,6 +59,11 @@ func TestPodsAreFoundAndRemoved(t *testing.T) {
 	}
 	if err := tree.RemoveBase(); err != nil {
 		t.Errorf("a second time: %v", err)
+	}
+	for dir, want := range map[string]bool{"cpu/r/other": true, "memory/r": false, "pids/r": false} {
+		if _, err := os.Stat(filepath.Join(mount, dir)); (err == nil) != want {
+			t.Errorf("%s: %v", dir, err)
+		}
 	}
 	if got := tree.Pods(); len(got) != 0 {
 		t.Errorf("left: %v", got)
