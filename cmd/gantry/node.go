@@ -62,7 +62,10 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 	if err != nil {
 		return nil, err
 	}
-	n.attach = &attach.Server{Socket: n.attachSocket(), Networks: n.host, Ledger: book, PodCIDRs: n.cidrs}
+	wake := make(chan struct{}, 1)
+	n.attach = &attach.Server{
+		Socket: n.attachSocket(), Networks: n.host, Ledger: book, PodCIDRs: n.cidrs, HostPortsChanged: func() { poke(wake) },
+	}
 	if n.agent, err = n.newAgent(conn); err != nil {
 		return nil, err
 	}
@@ -72,8 +75,17 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 	}
 	n.services = &service.Controller{
 		Cache: conn.cache, Proxy: proxy, Node: c.nodeName, PodCIDRs: []netip.Prefix{netip.MustParsePrefix(c.podRange)},
+		HostPorts: n.attach.HostPorts, Wake: wake,
 	}
 	return n, nil
+}
+
+// poke wakes a reader without waiting for it.
+func poke(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
 }
 
 func (n *node) attachSocket() string { return filepath.Join(n.runDir(), "attach.sock") }

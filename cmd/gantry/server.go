@@ -42,7 +42,11 @@ func newServerCommand() *cobra.Command {
 				return err
 			}
 			defer s.close()
-			return run.All(cmd.Context(), s.parts()...)
+			parts, err := s.parts(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return run.All(cmd.Context(), parts...)
 		},
 	}
 	c.addFlags(cmd.Flags())
@@ -135,12 +139,19 @@ func openStore(ctx context.Context, c *config) (*store.Store, error) {
 }
 
 // parts are started in this order and stopped in reverse.
-func (s *server) parts() []run.Part {
+func (s *server) parts(ctx context.Context) ([]run.Part, error) {
+	mgr, err := s.newManager(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return []run.Part{
 		{Name: "store", Runner: s.store},
 		{Name: "cache", Runner: s.cache, Ready: s.cache.Synced()},
 		{Name: "apiserver", Runner: run.Func(s.serve), Ready: s.ready},
-	}
+		{Name: "client cache", Runner: run.Func(s.clientCache.Start)},
+		{Name: "controllers", Runner: run.Func(mgr.Start)},
+		{Name: "scheduler", Runner: s.newScheduler(ctx)},
+	}, nil
 }
 
 // serve answers requests until ctx ends; s.ready is closed once the bootstrap objects are there.

@@ -63,13 +63,13 @@ func runUp(ctx context.Context, c *config) error {
 	if err := n.prepare(); err != nil {
 		return err
 	}
-	control := newControl(n)
+	core, err := s.parts(ctx)
+	if err != nil {
+		return err
+	}
 	parts := []run.Part{{Name: "plugins", Runner: n.host}}
-	parts = append(parts, s.parts()...)
-	parts = append(parts, run.Part{Name: "client cache", Runner: run.Func(s.clientCache.Start)})
-	parts = append(parts, n.parts()...)
-	parts = append(parts, run.Part{Name: "control", Runner: control})
-	return run.All(ctx, parts...)
+	parts = append(append(parts, core...), n.parts()...)
+	return run.All(ctx, append(parts, run.Part{Name: "control", Runner: newControl(n)})...)
 }
 
 // nodeConnection is the agent's way to the API of the same process: as its own user, without sockets.

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+	crcache "sigs.k8s.io/controller-runtime/pkg/cache"
+	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	nodecontroller "github.com/gantryio/gantry/controllers/node"
+	"github.com/gantryio/gantry/core/client"
+	"github.com/gantryio/gantry/core/scheduler"
+	"github.com/gantryio/gantry/workloads/deployment"
+	"github.com/gantryio/gantry/workloads/replicaset"
+)
+
+// controller is what every controller is to the one who starts it.
+type controller interface {
+	SetupWithManager(mgr manager.Manager) error
+}
+
+// controllers is the list of all of them. Each acts as its own service account of kube-system.
+func (s *server) controllers(ctx context.Context) []controller {
+	as := func(name string) (ctrlclient.Client, record.EventRecorder) {
+		c := s.client.As(name)
+		return c, client.NewRecorder(ctx, c, name, "")
+	}
+	var out []controller
+	add := func(name string, make func(ctrlclient.Client, record.EventRecorder) controller) {
+		api, recorder := as(name)
+		out = append(out, make(api, recorder))
+	}
+	add("node-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &nodecontroller.Controller{Client: c, Recorder: r, Now: time.Now, ClusterCIDR: netip.MustParsePrefix(s.podRange)}
+	})
+	add("replicaset-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &replicaset.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("deployment-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &deployment.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	return out
+}
+
+// newManager returns a manager whose cache and client are those of this process. It never dials: the
+// configuration is there because controller-runtime wants one.
+func (s *server) newManager(ctx context.Context) (manager.Manager, error) {
+	mgr, err := manager.New(&rest.Config{Host: "https://in-process.invalid"}, manager.Options{
+		Scheme: scheme.Scheme,
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) {
+			return client.NewMapper(s.registry), nil
+		},
+		NewCache:  func(*rest.Config, crcache.Options) (crcache.Cache, error) { return s.clientCache, nil },
+		NewClient: func(*rest.Config, ctrlclient.Options) (ctrlclient.Client, error) { return s.client, nil },
+		Metrics:   metricsserver.Options{BindAddress: "0"},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the controllers' manager: %w", err)
+	}
+	for _, c := range s.controllers(ctx) {
+		if err := c.SetupWithManager(mgr); err != nil {
+			return nil, fmt.Errorf("set up %T: %w", c, err)
+		}
+	}
+	return mgr, nil
+}
+
+func (s *server) newScheduler(ctx context.Context) *scheduler.Scheduler {
+	as := s.client.As("scheduler")
+	return &scheduler.Scheduler{Client: as, Cache: s.clientCache, Recorder: client.NewRecorder(ctx, as, "default-scheduler", "")}
+}
