@@ -1,0 +1,117 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+var request = reconcile.Request{NamespacedName: client.ObjectKey{Name: "old"}}
+
+// setup returns a controller over an API that has the objects, and where finalized namespaces are noted.
+func setup(funcs interceptor.Funcs, objs ...client.Object) (*Controller, *[]string) {
+	var finalized []string
+	funcs.SubResourceUpdate = func(ctx context.Context, c client.Client, sub string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+		if sub == "finalize" {
+			finalized = append(finalized, fmt.Sprint(obj.GetName(), obj.(*corev1.Namespace).Spec.Finalizers))
+			return nil
+		}
+		return c.SubResource(sub).Update(ctx, obj, opts...)
+	}
+	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(objs...).WithStatusSubresource(&corev1.Namespace{}).WithInterceptorFuncs(funcs).Build()
+	return &Controller{
+		Client: api, Now: func() time.Time { return start },
+		Kinds: []schema.GroupVersionKind{corev1.SchemeGroupVersion.WithKind("Pod"), corev1.SchemeGroupVersion.WithKind("ConfigMap")},
+	}, &finalized
+}
+
+func ending(name string) *corev1.Namespace {
+	return &corev1.Namespace{
+		// The fake client insists on a finalizer of the metadata for objects that are being deleted.
+		ObjectMeta: metav1.ObjectMeta{Name: name, DeletionTimestamp: &metav1.Time{Time: start}, Finalizers: []string{"fake"}},
+		Spec:       corev1.NamespaceSpec{Finalizers: []corev1.FinalizerName{"kubernetes", "example.com/mine"}},
+		Status:     corev1.NamespaceStatus{Phase: corev1.NamespaceTerminating},
+	}
+}
+
+func content(namespace, name string, finalizers ...string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Finalizers: finalizers}}
+}
+
+func TestEmptiesAndFinalizes(t *testing.T) {
+	c, finalized := setup(interceptor.Funcs{}, ending("old"), content("old", "a"), content("old", "b"), content("other", "c"))
+	if _, err := c.Reconcile(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	var left corev1.ConfigMapList
+	if err := c.Client.List(t.Context(), &left); err != nil {
+		t.Fatal(err)
+	}
+	if len(left.Items) != 1 || left.Items[0].Name != "c" {
+		t.Errorf("left are %+v", left.Items)
+	}
+	if diff := cmp.Diff([]string{"old[example.com/mine]"}, *finalized); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLeavesActiveNamespaces(t *testing.T) {
+	active := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "old"}, Spec: corev1.NamespaceSpec{Finalizers: []corev1.FinalizerName{"kubernetes"}}}
+	c, finalized := setup(interceptor.Funcs{}, active, content("old", "a"))
+	if _, err := c.Reconcile(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Client.Get(t.Context(), client.ObjectKey{Namespace: "old", Name: "a"}, &corev1.ConfigMap{}); err != nil || len(*finalized) > 0 {
+		t.Errorf("content: %v, finalized: %v", err, *finalized)
+	}
+}
+
+func TestWaitsForFinalizers(t *testing.T) {
+	c, finalized := setup(interceptor.Funcs{}, ending("old"), content("old", "a", "example.com/keep"))
+	got, err := c.Reconcile(t.Context(), request)
+	if err != nil || got.RequeueAfter == 0 || len(*finalized) > 0 {
+		t.Fatalf("result %+v, %v, finalized %v", got, err, *finalized)
+	}
+	var ns corev1.Namespace
+	if err := c.Client.Get(t.Context(), request.NamespacedName, &ns); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, cond := range ns.Status.Conditions {
+		if cond.Status == corev1.ConditionTrue {
+			said = append(said, cond.Message)
+		}
+	}
+	want := []string{
+		"Some resources are remaining: configmaps has 1 resource instances",
+		"Some content in the namespace has finalizers remaining: example.com/keep in 1 resource instances",
+	}
+	if diff := cmp.Diff(want, said); diff != "" {
+		t.Error(diff)
+	}
+	if !c.ending["old"] {
+		t.Error("events of its content are not waited for")
+	}
+}
+
+func TestDoesNotFinalizeWhenAListFails(t *testing.T) {
+	broken := errors.New("broken")
+	c, finalized := setup(interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return broken }}, ending("old"))
+	if _, err := c.Reconcile(t.Context(), request); !errors.Is(err, broken) || len(*finalized) > 0 {
+		t.Errorf("error is %v, finalized %v", err, *finalized)
+	}
+}
