@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"k8s.io/apiserver/pkg/authentication/user"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/core/pki"
+	"github.com/gantryio/gantry/core/pluginhost"
 	"github.com/gantryio/gantry/core/run"
 	"github.com/gantryio/gantry/core/store"
 )
@@ -107,6 +109,7 @@ func (s *server) assemble() {
 		Admission:     admission.Default(admission.Reader{Cache: s.cache, Registry: s.registry}),
 		ServiceRange:  serviceRange,
 		OpenAPI:       openapi.Handler{},
+		Metrics:       []prometheus.Collector{pluginhost.Calls},
 		GitVersion:    gitVersion(),
 		Checks: []apiserver.Check{
 			{Name: "ping", Probe: func(context.Context) error { return nil }},

@@ -18,6 +18,7 @@ func (s *Server) metricsHandler() http.Handler {
 		}, func() float64 { return float64(s.inflight.Load()) }),
 		s.requests,
 	)
+	reg.MustRegister(s.Metrics...)
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 }
 

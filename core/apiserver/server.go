@@ -48,6 +48,8 @@ type Server struct {
 	GitVersion string
 	// Checks are run by the health paths, in order.
 	Checks []Check
+	// Metrics are served beside the server's own.
+	Metrics []prometheus.Collector
 
 	managed   managers
 	discovery discovery

@@ -70,7 +70,8 @@ func (c *conn) wait(ctx context.Context) (*grpc.ClientConn, error) {
 }
 
 // Invoke implements grpc.ClientConnInterface.
-func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) (err error) {
+	defer func(began time.Time) { observe(c.name, method, began, err) }(time.Now())
 	for {
 		cc, err := c.wait(ctx)
 		if err != nil {
