@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
@@ -16,7 +17,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/gantryio/gantry/controllers/namespace"
 	nodecontroller "github.com/gantryio/gantry/controllers/node"
+	"github.com/gantryio/gantry/controllers/serviceaccount"
+	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/core/scheduler"
 	"github.com/gantryio/gantry/workloads/deployment"
@@ -48,6 +52,23 @@ func (s *server) controllers(ctx context.Context) []controller {
 	add("deployment-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &deployment.Controller{Client: c, Recorder: r, Now: time.Now}
 	})
+	add("namespace-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
+		return &namespace.Controller{Client: c, Kinds: s.kinds(func(r *api.Resource) bool { return r.Namespaced })}
+	})
+	add("serviceaccount-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
+		return &serviceaccount.Controller{Client: c, CA: s.authority.CertPEM}
+	})
+	return out
+}
+
+// kinds lists the served kinds that keep wants.
+func (s *server) kinds(keep func(*api.Resource) bool) []schema.GroupVersionKind {
+	var out []schema.GroupVersionKind
+	for _, r := range s.registry.All() {
+		if keep(r) {
+			out = append(out, r.GroupVersionKind())
+		}
+	}
 	return out
 }
 
