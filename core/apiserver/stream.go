@@ -104,6 +104,8 @@ func (f *frames) flush() error {
 	if _, err := f.out.Write(f.buf); err != nil {
 		return err
 	}
+	// An idle watch must not run into the deadline of its last write.
+	defer func() { _ = f.control.SetWriteDeadline(time.Time{}) }()
 	f.buf = f.buf[:0]
 	if cap(f.buf) > 1<<16 {
 		f.buf = nil
