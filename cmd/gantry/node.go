@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/moby/sys/mountinfo"
 	"k8s.io/client-go/tools/record"
 	crcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
@@ -171,6 +173,9 @@ func (n *node) agentTLS() (*tls.Config, error) {
 // prepare makes what must be there before the first pod: folders, the guards, and an address where the
 // machine has none.
 func (n *node) prepare() error {
+	if err := checkCgroups(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(n.runDir(), 0o700); err != nil {
 		return fmt.Errorf("make the run folder: %w", err)
 	}
@@ -181,10 +186,23 @@ func (n *node) prepare() error {
 	return n.ensureAddress()
 }
 
+// checkCgroups finds out early what would fail each pod.
+func checkCgroups() error {
+	mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
+	if err != nil {
+		return fmt.Errorf("look for cgroups: %w", err)
+	}
+	if len(mounts) == 0 {
+		return errors.New("no cgroups are mounted; `ip netns exec` hides them, use `nsenter --net=/run/netns/NAME` instead")
+	}
+	return nil
+}
+
 // parts run in this order; the plugins come first because they take the longest to start.
 func (n *node) parts() []run.Part {
 	return []run.Part{
 		{Name: "attach", Runner: n.attach},
+		{Name: "leftover networks", Runner: run.Func(n.reconcileNetworks)},
 		{Name: "agent", Runner: n.agent},
 		{Name: "services", Runner: n.services},
 	}
@@ -199,9 +217,9 @@ var (
 )
 
 // Runtime implements agent.Runtimes.
-func (r runtimes) Runtime(handler string) (runtime.Runtime, agent.Ref, error) {
-	rt, ref, _, err := r.host.Runtime(handler)
-	return rt, agent.Ref{Plugin: ref.Name, Version: ref.Version}, err
+func (r runtimes) Runtime(handler string) (runtime.Runtime, agent.Ref, string, error) {
+	rt, ref, inner, err := r.host.Runtime(handler)
+	return rt, agent.Ref{Plugin: ref.Name, Version: ref.Version}, inner, err
 }
 
 // Instances implements agent.Runtimes.

@@ -54,7 +54,7 @@ func (a *Agent) makeSandbox(ctx context.Context, p *corev1.Pod, attempt uint32) 
 	if err != nil {
 		return pod.Sandbox{}, Ref{}, err
 	}
-	rt, ref, err := a.Runtimes.Runtime(handler)
+	rt, ref, inner, err := a.Runtimes.Runtime(handler)
 	if err != nil {
 		return pod.Sandbox{}, ref, err
 	}
@@ -67,7 +67,7 @@ func (a *Agent) makeSandbox(ctx context.Context, p *corev1.Pod, attempt uint32) 
 			return pod.Sandbox{}, ref, err
 		}
 	}
-	res, err := rt.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: cfg, RuntimeHandler: handler})
+	res, err := rt.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: cfg, RuntimeHandler: inner})
 	if err != nil {
 		return pod.Sandbox{}, ref, err
 	}
@@ -114,15 +114,16 @@ func (a *Agent) ensureImage(ctx context.Context, p *corev1.Pod, c *corev1.Contai
 	handler, err := a.handlerOf(ctx, p)
 	var rt runtime.Runtime
 	var ref Ref
+	var inner string
 	if err == nil {
-		rt, ref, err = a.Runtimes.Runtime(handler)
+		rt, ref, inner, err = a.Runtimes.Runtime(handler)
 	}
 	if err != nil {
 		now := a.Clock.Now()
 		return pod.Image{Failure: &pod.Failure{Reason: image.ReasonInspect, Message: err.Error(), At: now, RetryAt: now.Add(retryAfter)}}
 	}
 	return a.puller.Ensure(ctx, rt, image.Request{
-		Pod: p, Container: c, Handler: handler, Previous: prev,
+		Pod: p, Container: c, Handler: inner, Previous: prev,
 		Sandbox: a.sandboxConfig(p, 0, ref, handler),
 		Secrets: func(ctx context.Context) []*corev1.Secret { return a.pullSecrets(ctx, p) },
 		Event:   func(t, reason, msg string) { a.event(p, c.Name, t, reason, msg) },

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -25,8 +26,9 @@ type Instance struct {
 
 // Runtimes finds container runtimes. A runtime that is down now may still be returned; its calls then wait or fail.
 type Runtimes interface {
-	// Runtime picks the runtime for a RuntimeClass handler, "" being the default.
-	Runtime(handler string) (runtime.Runtime, Ref, error)
+	// Runtime picks the runtime for a RuntimeClass handler, "" being the default. inner is the handler to name in
+	// RunPodSandbox: empty where the asked one names the plugin itself.
+	Runtime(handler string) (rt runtime.Runtime, ref Ref, inner string, err error)
 	// Instances lists all runtimes.
 	Instances() []Instance
 }
@@ -43,18 +45,16 @@ type Static []Instance
 var _ Runtimes = Static(nil)
 
 // Runtime implements Runtimes.
-func (s Static) Runtime(handler string) (runtime.Runtime, Ref, error) {
+func (s Static) Runtime(handler string) (runtime.Runtime, Ref, string, error) {
 	for _, i := range s {
 		if handler == "" || handler == i.Plugin {
-			return i.Runtime, i.Ref, nil
+			return i.Runtime, i.Ref, "", nil
 		}
-		for _, h := range i.Handlers {
-			if h == handler {
-				return i.Runtime, i.Ref, nil
-			}
+		if slices.Contains(i.Handlers, handler) {
+			return i.Runtime, i.Ref, handler, nil
 		}
 	}
-	return nil, Ref{}, fmt.Errorf("find runtime for handler %q: no such handler", handler)
+	return nil, Ref{}, "", fmt.Errorf("find runtime for handler %q: no such handler", handler)
 }
 
 // Instances implements Runtimes.

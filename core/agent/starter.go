@@ -41,7 +41,7 @@ func (s *starter) start(ctx context.Context, rt runtime.Runtime) (string, error)
 	if err != nil {
 		return "", err
 	}
-	_, ref, err := s.a.Runtimes.Runtime(handler)
+	_, ref, _, err := s.a.Runtimes.Runtime(handler)
 	if err != nil {
 		return "", err
 	}

@@ -101,7 +101,11 @@ func (s *Server) serve(conn net.Conn) {
 	defer cancel()
 	out := s.answer(ctx, in)
 	if out.Error != nil {
-		slog.Warn("CNI call failed", "command", in.Command, "sandbox", in.ContainerID, "error", out.Error.Details)
+		level := slog.LevelWarn
+		if in.Command == "STATUS" { // The runtime asks again and again, and tells in its own status.
+			level = slog.LevelDebug
+		}
+		slog.Log(ctx, level, "CNI call failed", "command", in.Command, "sandbox", in.ContainerID, "error", out.Error.Details)
 	}
 	_ = json.NewEncoder(conn).Encode(out)
 }
