@@ -58,18 +58,13 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 30*time.Second),
 		})
 	for _, gvk := range c.Kinds {
-		b = b.Watches(watched(mgr, gvk), c.contentEvents())
+		b = b.Watches(metadata(gvk), c.contentEvents())
 	}
 	return b.Complete(c)
 }
 
-// watched is the Go type of a kind, so that a cache that has it typed serves it as it is.
-func watched(mgr manager.Manager, gvk schema.GroupVersionKind) client.Object {
-	if obj, err := mgr.GetScheme().New(gvk); err == nil {
-		if o, ok := obj.(client.Object); ok {
-			return o
-		}
-	}
+// metadata is an object of the kind without its content: all that is read here.
+func metadata(gvk schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(gvk)
 	return m
@@ -171,8 +166,8 @@ func (c *Controller) deleteAll(ctx context.Context, gvk schema.GroupVersionKind,
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			obj := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: items[i].Namespace, Name: items[i].Name}}
-			obj.SetGroupVersionKind(gvk)
+			obj := metadata(gvk)
+			obj.Namespace, obj.Name = items[i].Namespace, items[i].Name
 			err := c.Client.Delete(ctx, obj, client.PropagationPolicy(metav1.DeletePropagationBackground))
 			if ignoreRace(err) == nil {
 				return
