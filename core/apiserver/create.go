@@ -57,6 +57,9 @@ func (s *Server) createNamed(ctx context.Context, q *api.Request, obj api.Object
 	if r.Default != nil {
 		r.Default(obj)
 	}
+	if err := s.track(q, obj, nil); err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
 	attrs := &admission.Attributes{Request: q, Operation: admission.Create, Object: obj}
 	if err := s.Admission.Admit(ctx, attrs); err != nil {
 		return nil, err
@@ -89,9 +92,6 @@ func (s *Server) validateAndCreate(ctx context.Context, q *api.Request, attrs *a
 		return nil, err
 	}
 	warn(q, obj, nil)
-	if err := s.track(q, obj, nil); err != nil {
-		return nil, apierrors.NewInternalError(err)
-	}
 	return s.write(ctx, q, obj, 0)
 }
 

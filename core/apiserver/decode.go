@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -26,14 +27,11 @@ const (
 	typeProtobuf = "application/vnd.kubernetes.protobuf"
 )
 
-func parseFieldValidation(text string) (api.FieldValidation, error) {
-	switch text {
-	case "":
-		return api.ValidationWarn, nil
-	case "Strict", "Warn", "Ignore":
-		return api.FieldValidation(text), nil
+func fieldValidation(text string) api.FieldValidation {
+	if text == "" {
+		return api.ValidationWarn
 	}
-	return "", apierrors.NewBadRequest(fmt.Sprintf("invalid fieldValidation %q: supported values: Ignore, Strict, Warn", text))
+	return api.FieldValidation(text)
 }
 
 func readBody(req *http.Request) ([]byte, error) {
@@ -128,6 +126,16 @@ func toJSON(data []byte, strict api.FieldValidation, warn func(string)) ([]byte,
 }
 
 func decodeJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict api.FieldValidation, warn func(string)) error {
+	err := unmarshalJSON(data, obj, gvk, strict, warn)
+	var status apierrors.APIStatus
+	if err != nil && !errors.As(err, &status) {
+		return errCannotDecode(gvk, err)
+	}
+	return err
+}
+
+// unmarshalJSON is decodeJSON without its words around what is wrong with the data.
+func unmarshalJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict api.FieldValidation, warn func(string)) error {
 	var loose []error
 	var err error
 	if strict == api.ValidationIgnore || strict == api.ValidationWarn && warn == nil {
@@ -136,7 +144,7 @@ func decodeJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, st
 		loose, err = kjson.UnmarshalStrict(data, obj)
 	}
 	if err != nil {
-		return errCannotDecode(gvk, err)
+		return err
 	}
 	if err := checkKind(obj.GetObjectKind().GroupVersionKind(), gvk); err != nil {
 		return err
@@ -150,7 +158,7 @@ func decodeJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, st
 		for i, e := range loose {
 			texts[i] = e.Error()
 		}
-		return errCannotDecode(gvk, fmt.Errorf("strict decoding error: %s", strings.Join(texts, ", ")))
+		return fmt.Errorf("strict decoding error: %s", strings.Join(texts, ", "))
 	}
 	for _, e := range loose {
 		warn(e.Error())

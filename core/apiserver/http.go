@@ -13,8 +13,11 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/gantryio/gantry/core/api"
@@ -164,25 +167,52 @@ func (s *Server) complete(c *call) error {
 
 // writeOptions reads what all writes have in common.
 func (c *call) writeOptions() error {
-	switch dry := c.query["dryRun"]; {
-	case len(dry) == 0 || dry[0] == "":
-	case len(dry) == 1 && dry[0] == metav1.DryRunAll:
-		c.q.DryRun = true
-	default:
-		return apierrors.NewBadRequest(fmt.Sprintf("dryRun: Unsupported value: %q: supported values: \"All\"", dry))
+	if c.query != nil {
+		if err := checkWriteQuery(c); err != nil {
+			return err
+		}
+		c.q.DryRun = len(c.query["dryRun"]) > 0
 	}
-	apply := c.req.Method == http.MethodPatch && contentType(c.req) == "application/apply-patch+yaml"
+	apply := c.req.Method == http.MethodPatch && contentType(c.req) == string(types.ApplyYAMLPatchType)
 	if c.q.Manager == "" && !apply {
 		c.q.Manager = managerFromAgent(c.req.UserAgent())
 	}
-	if len(c.q.Manager) > 128 {
-		return apierrors.NewBadRequest("fieldManager: Too long: may not be more than 128 bytes")
+	return nil
+}
+
+// checkWriteQuery refuses bad options in the words of the library's validation.
+func checkWriteQuery(c *call) error {
+	dryRun, manager, strict := c.query["dryRun"], c.query.Get("fieldManager"), c.query.Get("fieldValidation")
+	var kind string
+	var errs field.ErrorList
+	switch c.verb {
+	case "create":
+		kind = "CreateOptions"
+		errs = validation.ValidateCreateOptions(&metav1.CreateOptions{DryRun: dryRun, FieldManager: manager, FieldValidation: strict})
+	case "update":
+		kind = "UpdateOptions"
+		errs = validation.ValidateUpdateOptions(&metav1.UpdateOptions{DryRun: dryRun, FieldManager: manager, FieldValidation: strict})
+	case "patch":
+		kind = "PatchOptions"
+		o := &metav1.PatchOptions{DryRun: dryRun, FieldManager: manager, FieldValidation: strict}
+		if c.query.Has("force") {
+			force := queryBool(c.query, "force")
+			o.Force = &force
+		}
+		errs = validation.ValidatePatchOptions(o, types.PatchType(contentType(c.req)))
+	case "delete", "deletecollection":
+		kind = "DeleteOptions"
+		errs = validation.ValidateDeleteOptions(&metav1.DeleteOptions{DryRun: dryRun})
+	}
+	if len(errs) > 0 {
+		return apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind(kind).GroupKind(), "", errs)
 	}
 	return nil
 }
 
 func verbOf(c *call) string {
 	named := c.q.Name != ""
+	everywhere := c.q.Resource.Namespaced && c.q.Namespace == "" // all namespaces can only be read
 	switch c.req.Method {
 	case http.MethodGet, http.MethodHead:
 		switch {
@@ -193,7 +223,7 @@ func verbOf(c *call) string {
 		}
 		return "list"
 	case http.MethodPost:
-		if named && c.q.Subresource == "" {
+		if named && c.q.Subresource == "" || everywhere {
 			return ""
 		}
 		return "create"
@@ -209,7 +239,7 @@ func verbOf(c *call) string {
 		if named && c.q.Subresource == "" {
 			return "delete"
 		}
-		if !named {
+		if !named && !everywhere {
 			return "deletecollection"
 		}
 	}

@@ -70,6 +70,9 @@ func errFuture(want, have int64) error {
 
 // List returns what o selects in q's namespace, or in all when that is empty.
 func (s *Server) List(ctx context.Context, q *api.Request, o *ListOptions) (*Page, error) {
+	if err := o.check(false); err != nil {
+		return nil, err
+	}
 	f, err := newSelector(q.Resource, o)
 	if err != nil {
 		return nil, err
@@ -98,7 +101,7 @@ func (s *Server) snapshot(ctx context.Context, q *api.Request, o *ListOptions) (
 		}
 		revision, after, err := decodeContinue(o.Continue, q.Resource)
 		if err != nil {
-			return nil, "", apierrors.NewBadRequest(fmt.Sprintf("continue key is not valid: %v", err))
+			return nil, "", apierrors.NewBadRequest(fmt.Sprintf("invalid continue token: %v", err))
 		}
 		if revision < 0 {
 			return col.Snapshot(), after, nil
@@ -112,16 +115,18 @@ func (s *Server) snapshot(ctx context.Context, q *api.Request, o *ListOptions) (
 	if err := s.waitFor(ctx, o.ResourceVersion); err != nil {
 		return nil, "", err
 	}
-	if o.Match != metav1.ResourceVersionMatchExact {
-		return col.Snapshot(), "", nil
-	}
 	revision, err := parseRevision(o.ResourceVersion)
 	if err != nil {
 		return nil, "", err
 	}
+	// A limit and a revision without a match mean exactly that revision, for old clients.
+	exact := o.Match == metav1.ResourceVersionMatchExact || o.Match == "" && o.Limit > 0 && revision > 0
+	if !exact {
+		return col.Snapshot(), "", nil
+	}
 	snap, err := col.At(revision)
 	if err != nil {
-		return nil, "", apierrors.NewResourceExpired(fmt.Sprintf("The resourceVersion for the provided list is too old: %d", revision))
+		return nil, "", apierrors.NewResourceExpired("The resourceVersion for the provided list is too old.")
 	}
 	return snap, "", nil
 }

@@ -54,7 +54,15 @@ func resetFields(r *api.Resource, subresource string) map[fieldpath.APIVersion]f
 	}
 	set := fieldpath.NewSet(fieldpath.MakePathOrDie("status"))
 	if subresource == "status" {
-		set = fieldpath.NewSet(fieldpath.MakePathOrDie("spec"))
+		set = fieldpath.NewSet(
+			fieldpath.MakePathOrDie("spec"),
+			fieldpath.MakePathOrDie("metadata", "finalizers"),
+			fieldpath.MakePathOrDie("metadata", "ownerReferences"),
+		)
+		if !r.StatusMetadata {
+			set.Insert(fieldpath.MakePathOrDie("metadata", "labels"))
+			set.Insert(fieldpath.MakePathOrDie("metadata", "annotations"))
+		}
 	}
 	return map[fieldpath.APIVersion]fieldpath.Filter{
 		fieldpath.APIVersion(r.APIVersion()): fieldpath.NewExcludeSetFilter(set),
@@ -86,7 +94,19 @@ func (s *Server) track(q *api.Request, obj, old api.Object) error {
 		q.Resource.SetType(live)
 	}
 	m.UpdateNoErrors(live, obj, manager(q))
+	wholeSeconds(obj)
 	return nil
+}
+
+// wholeSeconds makes the times of managedFields what the store will return.
+func wholeSeconds(obj api.Object) {
+	list := obj.GetManagedFields()
+	for i := range list {
+		if list[i].Time != nil && list[i].Time.Nanosecond() != 0 {
+			at := list[i].Time.Rfc3339Copy()
+			list[i].Time = &at
+		}
+	}
 }
 
 func managedSubresource(q *api.Request) string {

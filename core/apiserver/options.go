@@ -7,6 +7,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -69,6 +71,18 @@ func parseListOptions(q url.Values) (*ListOptions, error) {
 	return o, nil
 }
 
+// check refuses options that contradict each other.
+func (o *ListOptions) check(watch bool) error {
+	errs := validation.ValidateListOptions(&internalversion.ListOptions{
+		Watch: watch, ResourceVersion: o.ResourceVersion, ResourceVersionMatch: o.Match,
+		Continue: o.Continue, SendInitialEvents: o.InitialEvents,
+	}, true)
+	if len(errs) > 0 {
+		return apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", errs)
+	}
+	return nil
+}
+
 // queryBool reads a flag as Kubernetes does: present without a value means true.
 func queryBool(q url.Values, name string) bool {
 	if !q.Has(name) {
@@ -88,7 +102,7 @@ func parseRevision(text string) (int64, error) {
 	}
 	revision, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || revision < 0 {
-		return 0, apierrors.NewBadRequest(fmt.Sprintf("Invalid value: %q: invalid resource version", text)) //nolint:staticcheck // upstream's words
+		return 0, apierrors.NewBadRequest(fmt.Sprintf("invalid resource version: resourceVersion: Invalid value: %q: not a revision", text))
 	}
 	return revision, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,9 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/mergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/yaml"
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/cache"
@@ -32,13 +33,13 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 		if err != nil {
 			return nil, apierrors.NewInternalError(err)
 		}
-		patched, err := runPatch(q, &p, original, q.Resource.New())
+		patched, err := runPatch(&p, original, q.Resource.New())
 		if err != nil {
 			return nil, err
 		}
 		obj := q.Resource.New()
-		if err := decodeJSON(patched, obj, q.Resource.GroupVersionKind(), p.Validation, q.Warn); err != nil {
-			return nil, err
+		if err := unmarshalJSON(patched, obj, q.Resource.GroupVersionKind(), p.Validation, q.Warn); err != nil {
+			return nil, patchError(&p, patched, err)
 		}
 		if err := sameTarget(obj, current); err != nil {
 			return nil, err
@@ -49,6 +50,20 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 		return obj, nil
 	})
 	return entry, false, err
+}
+
+// patchError is the status for a patch whose result is no object of the kind, in the words of Kubernetes.
+func patchError(p *api.Patch, patched []byte, err error) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return err
+	}
+	if p.Type == types.StrategicMergePatchType {
+		patched = p.Data
+	}
+	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{
+		field.Invalid(field.NewPath("patch"), string(patched), err.Error()),
+	})
 }
 
 func sameTarget(obj, current api.Object) error {
@@ -62,19 +77,19 @@ func sameTarget(obj, current api.Object) error {
 }
 
 // runPatch applies the patch to a JSON object; example tells a strategic merge the type.
-func runPatch(q *api.Request, p *api.Patch, original []byte, example any) ([]byte, error) {
-	data, err := yaml.YAMLToJSON(p.Data)
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
+func runPatch(p *api.Patch, original []byte, example any) ([]byte, error) {
 	var out []byte
+	var err error
 	switch p.Type {
 	case types.JSONPatchType:
-		return runJSONPatch(q, original, data)
+		return runJSONPatch(original, p.Data)
 	case types.MergePatchType:
-		out, err = jsonpatch.MergePatch(original, data)
+		out, err = jsonpatch.MergePatch(original, p.Data)
 	case types.StrategicMergePatchType:
-		out, err = strategicpatch.StrategicMergePatch(original, data, example)
+		out, err = strategicpatch.StrategicMergePatch(original, p.Data, example)
+		if errors.Is(err, mergepatch.ErrNoListOfLists) || errors.Is(err, mergepatch.ErrPatchContentNotMatchRetainKeys) {
+			return nil, errUnprocessable(err)
+		}
 	default:
 		return nil, errPatchType
 	}
@@ -84,7 +99,11 @@ func runPatch(q *api.Request, p *api.Patch, original []byte, example any) ([]byt
 	return out, nil
 }
 
-func runJSONPatch(q *api.Request, original, data []byte) ([]byte, error) {
+func errUnprocessable(err error) error {
+	return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
+}
+
+func runJSONPatch(original, data []byte) ([]byte, error) {
 	patch, err := jsonpatch.DecodePatch(data)
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
@@ -95,7 +114,7 @@ func runJSONPatch(q *api.Request, original, data []byte) ([]byte, error) {
 	}
 	out, err := patch.Apply(original)
 	if err != nil {
-		return nil, apierrors.NewGenericServerResponse(422, "", q.Resource.GroupResource(), q.Name, err.Error(), 0, false)
+		return nil, errUnprocessable(err)
 	}
 	return out, nil
 }
@@ -124,6 +143,7 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 		if !ok {
 			return nil, apierrors.NewInternalError(fmt.Errorf("apply made a %T", merged))
 		}
+		wholeSeconds(obj)
 		return obj, nil
 	}
 	applied := *q
@@ -184,5 +204,5 @@ func applyError(err error) error {
 	return apierrors.NewBadRequest(err.Error())
 }
 
-var errPatchType = apierrors.NewGenericServerResponse(415, "PATCH", schema.GroupResource{}, "",
+var errPatchType = apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "PATCH", schema.GroupResource{}, "",
 	"the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml", 0, false)

@@ -147,7 +147,7 @@ func bound(q *api.Request, current *corev1.Pod, b *corev1.Binding) (api.Object, 
 		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, k, v)
 	}
 	setPodCondition(pod, corev1.PodCondition{
-		Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now(),
+		Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now().Rfc3339Copy(),
 		ObservedGeneration: pod.Generation,
 	})
 	return pod, nil
@@ -186,7 +186,7 @@ func (s *Server) evict(ctx context.Context, q *api.Request, obj runtime.Object) 
 		pod := current.(*corev1.Pod).DeepCopy()
 		pod.ResourceVersion = ""
 		setPodCondition(pod, corev1.PodCondition{
-			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now(),
+			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now().Rfc3339Copy(),
 			Reason: "EvictionByEvictionAPI", Message: "Eviction API: evicting", ObservedGeneration: pod.Generation,
 		})
 		return pod, nil
@@ -290,7 +290,7 @@ func (s *Server) patchScale(c *call) (runtime.Object, error) {
 		if err != nil {
 			return nil, apierrors.NewInternalError(err)
 		}
-		patched, err := runPatch(c.q, &p, original, &autoscalingv1.Scale{})
+		patched, err := runPatch(&p, original, &autoscalingv1.Scale{})
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gantryio/gantry/core/admission"
@@ -15,6 +17,17 @@ import (
 )
 
 const updateAttempts = 20
+
+// sameStored compares objects as the store tells them apart: it keeps whole seconds.
+var sameStored = func() conversion.Equalities {
+	out := equality.Semantic.Copy()
+	if err := out.AddFunc(func(a, b metav1.Time) bool {
+		return a.IsZero() && b.IsZero() || a.Unix() == b.Unix()
+	}); err != nil {
+		panic(fmt.Sprintf("compare times: %v", err)) // a function of the right form
+	}
+	return out
+}()
 
 // change makes the new object from the current one, which is shared and must not be changed. It may be
 // called again when somebody else wrote meanwhile.
@@ -28,17 +41,17 @@ func (s *Server) Update(ctx context.Context, q *api.Request, obj api.Object) (*c
 		return nil, false, err
 	}
 	r := q.Resource
-	if r.UnconditionalUpdateForbidden && obj.GetResourceVersion() == "" {
-		return nil, false, apierrors.NewInvalid(r.GroupVersionKind().GroupKind(), q.Name, field.ErrorList{
-			field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
-		})
-	}
 	if r.CreateOnUpdate && q.Subresource == "" {
 		if current, err := s.current(ctx, q); err == nil && current == nil {
 			obj.SetResourceVersion("")
 			entry, err := s.Create(ctx, q, obj)
 			return entry, true, err
 		}
+	}
+	if r.UnconditionalUpdateForbidden && obj.GetResourceVersion() == "" {
+		return nil, false, apierrors.NewInvalid(r.GroupVersionKind().GroupKind(), q.Name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
+		})
 	}
 	entry, err := s.modify(ctx, q, func(context.Context, api.Object) (api.Object, error) {
 		return obj.DeepCopyObject().(api.Object), nil
@@ -91,6 +104,9 @@ func (s *Server) replace(ctx context.Context, q *api.Request, obj api.Object, en
 		r.Default(obj)
 	}
 	keepServerFields(r, obj, old)
+	if err := s.track(q, obj, old); err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
 	attrs := &admission.Attributes{Request: q, Operation: admission.Update, Object: obj, Old: old}
 	if err := s.Admission.Admit(ctx, attrs); err != nil {
 		return nil, err
@@ -114,13 +130,10 @@ func (s *Server) validateAndReplace(ctx context.Context, q *api.Request, attrs *
 		return nil, err
 	}
 	warn(q, obj, old)
-	if err := s.track(q, obj, old); err != nil {
-		return nil, apierrors.NewInternalError(err)
-	}
 	if finished(q.Resource, obj) {
 		return s.remove(ctx, q, obj, entry.Revision)
 	}
-	if equality.Semantic.DeepEqual(obj, old) {
+	if sameStored.DeepEqual(obj, old) {
 		return entry, nil
 	}
 	return s.write(ctx, q, obj, entry.Revision)
@@ -151,20 +164,20 @@ func (s *Server) separate(q *api.Request, obj, old api.Object) {
 			obj.SetLabels(old.GetLabels())
 			obj.SetAnnotations(old.GetAnnotations())
 		}
-	} else if r.HasStatus && !writesStatus(q) {
+	} else if r.HasStatus && !setsStatus(q) {
 		r.CopyStatus(obj, old)
 	}
-	if r.Prepare != nil && !writesStatus(q) {
+	if r.Prepare != nil && !setsStatus(q) && q.Subresource != "finalize" {
 		r.Prepare(obj, old)
 	}
-	if r.Generation && q.Subresource != "status" && !r.SameBody(obj, old) {
+	if r.Generation && q.Subresource != "status" && !setsStatus(q) && !r.SameBody(obj, old) {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}
 }
 
-// writesStatus tells the subresources that set spec and status at once, as the server itself does.
-func writesStatus(q *api.Request) bool {
-	return q.Subresource == "binding" || q.Subresource == "finalize" || q.Subresource == "eviction"
+// setsStatus tells the subresources with which the server itself writes spec and status at once.
+func setsStatus(q *api.Request) bool {
+	return q.Subresource == "binding" || q.Subresource == "eviction"
 }
 
 func validateUpdate(q *api.Request, obj, old api.Object) field.ErrorList {
@@ -176,7 +189,7 @@ func validateUpdate(q *api.Request, obj, old api.Object) field.ErrorList {
 		}
 		return errs
 	}
-	if r.Validate != nil && !writesStatus(q) {
+	if r.Validate != nil && !setsStatus(q) {
 		errs = append(errs, r.Validate(obj, old)...)
 	}
 	return errs

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -51,10 +52,6 @@ func (c *call) body() (api.Object, error) {
 }
 
 func (c *call) decode(obj runtime.Object) error {
-	strict, err := parseFieldValidation(c.query.Get("fieldValidation"))
-	if err != nil {
-		return err
-	}
 	data, err := readBody(c.req)
 	if err != nil {
 		return err
@@ -65,7 +62,7 @@ func (c *call) decode(obj runtime.Object) error {
 			gvk = kinds[0]
 		}
 	}
-	return decodeBody(contentType(c.req), data, obj, gvk, strict, c.q.Warn)
+	return decodeBody(contentType(c.req), data, obj, gvk, fieldValidation(c.query.Get("fieldValidation")), c.q.Warn)
 }
 
 func (s *Server) serveCreate(w http.ResponseWriter, c *call) {
@@ -103,18 +100,9 @@ func (c *call) readPatch() (api.Patch, error) {
 	default:
 		return p, errPatchType
 	}
+	p.Validation = fieldValidation(c.query.Get("fieldValidation"))
+	p.Force = queryBool(c.query, "force")
 	var err error
-	if p.Validation, err = parseFieldValidation(c.query.Get("fieldValidation")); err != nil {
-		return p, err
-	}
-	if text := c.query.Get("force"); text != "" {
-		if p.Force, err = strconv.ParseBool(text); err != nil {
-			return p, apierrors.NewBadRequest(fmt.Sprintf("invalid force %q", text))
-		}
-		if p.Type != types.ApplyYAMLPatchType {
-			return p, apierrors.NewBadRequest("PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch")
-		}
-	}
 	p.Data, err = readBody(c.req)
 	return p, err
 }
@@ -143,15 +131,10 @@ func (c *call) deleteOptions() (*metav1.DeleteOptions, error) {
 	} else if err := c.deleteQuery(opts); err != nil {
 		return nil, err
 	}
-	if opts.PropagationPolicy != nil && opts.OrphanDependents != nil {
-		return nil, apierrors.NewBadRequest("orphanDependents and deletionPropagation cannot be both set")
+	if errs := validation.ValidateDeleteOptions(opts); len(errs) > 0 {
+		return nil, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("DeleteOptions").GroupKind(), "", errs)
 	}
-	if p := opts.PropagationPolicy; p != nil && *p != metav1.DeletePropagationBackground && *p != metav1.DeletePropagationForeground && *p != metav1.DeletePropagationOrphan {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: %q: supported values: \"Background\", \"Foreground\", \"Orphan\"", *p))
-	}
-	for _, d := range opts.DryRun {
-		c.q.DryRun = c.q.DryRun || d == metav1.DryRunAll
-	}
+	c.q.DryRun = c.q.DryRun || len(opts.DryRun) > 0
 	return opts, nil
 }
 

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/gantryio/gantry/core/api"
@@ -39,12 +37,15 @@ type Watch struct {
 	buf     []*cache.Event
 	marks   *time.Ticker
 	sent    int64
+	// after is the revision that the client asked to go on after; another server, which it comes from,
+	// may have been ahead of this one.
+	after int64
 }
 
 // Watch begins a watch of what o selects in q's namespace, or in all when that is empty.
 func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Watch, error) {
-	if errs := checkInitialEvents(o); len(errs) > 0 {
-		return nil, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", errs)
+	if err := o.check(true); err != nil {
+		return nil, err
 	}
 	f, err := newSelector(q.Resource, o)
 	if err != nil {
@@ -60,7 +61,7 @@ func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Wa
 	fromNow := o.InitialEvents != nil && !*o.InitialEvents && revision == 0
 	switch {
 	case initial || revision == 0 && !fromNow:
-		if initial {
+		if initial || o.ResourceVersion == "" {
 			if err := s.waitFor(ctx, o.ResourceVersion); err != nil {
 				return nil, err
 			}
@@ -75,25 +76,12 @@ func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Wa
 		if w.watcher, err = col.Watch(revision, scope); err != nil {
 			return nil, apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", revision, s.Cache.Revision()))
 		}
-		w.sent = revision
+		w.sent, w.after = revision, revision
 	}
 	if o.Bookmarks {
 		w.marks = time.NewTicker(bookmarkEvery)
 	}
 	return w, nil
-}
-
-func checkInitialEvents(o *ListOptions) field.ErrorList {
-	if o.InitialEvents == nil {
-		if o.Match != "" {
-			return field.ErrorList{field.Forbidden(field.NewPath("resourceVersionMatch"), "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")}
-		}
-		return nil
-	}
-	if o.Match != metav1.ResourceVersionMatchNotOlderThan {
-		return field.ErrorList{field.Forbidden(field.NewPath("resourceVersionMatch"), "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")}
-	}
-	return nil
 }
 
 // start queues the present state as ADDED events.
@@ -157,6 +145,9 @@ func (w *Watch) poll(out []WatchEvent) ([]WatchEvent, error) {
 		return out, err
 	}
 	for _, ev := range events {
+		if ev.Entry.Revision <= w.after {
+			continue
+		}
 		if seen, ok := w.filter.See(ev); ok {
 			out = append(out, WatchEvent{Type: seen.Type, Entry: seen.Entry, Revision: ev.Entry.Revision})
 		}

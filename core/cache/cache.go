@@ -141,23 +141,17 @@ func (c *Cache) load(ctx context.Context) error {
 		return fmt.Errorf("load the cache: %w", err)
 	}
 	for _, col := range c.collections {
+		// What happened before is not known in full: a watch may go on from here on only.
+		col.forget(revision)
 		for _, e := range col.Snapshot().All() {
 			if !found[col][e.Key] {
-				changed = append(changed, store.Event{KV: store.KV{Key: e.Key, Revision: revision}, Deleted: true})
+				changed = append(changed, store.Event{KV: store.KV{Key: e.Key, Revision: revision - 1}, Deleted: true})
 			}
 		}
 	}
-	slices.SortFunc(changed, func(a, b store.Event) int { return cmp.Compare(a.Revision, b.Revision) })
-	first := c.Revision() == 0
+	slices.SortStableFunc(changed, func(a, b store.Event) int { return cmp.Compare(a.Revision, b.Revision) })
 	for _, e := range changed {
-		if err := c.applyOne(e); err != nil {
-			return err
-		}
-	}
-	if first {
-		for _, col := range c.collections {
-			col.forget(revision)
-		}
+		c.applyOne(e)
 	}
 	c.advance(revision)
 	return nil
@@ -179,42 +173,39 @@ func (c *Cache) owner(key string) *Collection {
 
 func (c *Cache) apply(events []store.Event, seen int64) error {
 	for _, e := range events {
-		if err := c.applyOne(e); err != nil {
-			return err
-		}
+		c.applyOne(e)
 	}
 	c.advance(seen)
 	return nil
 }
 
-func (c *Cache) applyOne(e store.Event) error {
+func (c *Cache) applyOne(e store.Event) {
 	col := c.owner(e.Key)
 	if col == nil {
-		return nil
+		return
 	}
 	if e.Deleted {
 		col.remove(e.Key, e.Revision)
-		return nil
+		return
 	}
-	pending := c.expected.take(e.Key, e.Value)
+	met := c.expected.take(e.Key, e.Value)
 	entry := &Entry{Key: e.Key, Revision: e.Revision}
-	if pending != nil {
-		entry.Object = pending.obj
+	if len(met) > 0 {
+		entry.Object = met[0].obj
 	} else {
 		obj, err := col.resource.DecodeStored(e.Value)
 		if err != nil {
 			// One object that cannot be read must not take the others with it.
 			slog.Error("cannot decode a stored object", "key", e.Key, "revision", e.Revision, "err", err)
-			return nil
+			return
 		}
 		entry.Object = obj
 	}
 	entry.Object.SetResourceVersion(formatRevision(e.Revision))
 	col.put(entry)
-	if pending != nil {
-		pending.done <- entry
+	for _, x := range met {
+		x.done <- entry
 	}
-	return nil
 }
 
 func (c *Cache) advance(revision int64) {

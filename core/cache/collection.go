@@ -49,6 +49,10 @@ func (c *Collection) Get(key string) *Entry {
 func (c *Collection) put(e *Entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if prev, had := c.tree.Get(e.Key); had && prev.Object.GetUID() != e.Object.GetUID() {
+		// The deletion in between was missed; watchers must not take the new object for the old one.
+		c.removeLocked(e.Key, e.Revision-1)
+	}
 	prev, had := c.tree.Set(e.Key, e)
 	ev := &Event{Type: watch.Added, Entry: e}
 	if had {
@@ -61,6 +65,10 @@ func (c *Collection) put(e *Entry) {
 func (c *Collection) remove(key string, revision int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.removeLocked(key, revision)
+}
+
+func (c *Collection) removeLocked(key string, revision int64) {
 	prev, had := c.tree.Delete(key)
 	if !had {
 		return

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -56,23 +57,27 @@ func (e *expected) drop(x *Expectation) {
 		if len(list) == 1 {
 			delete(e.byKey, x.key)
 		} else {
-			e.byKey[x.key] = append(list[:i:i], list[i+1:]...)
+			e.byKey[x.key] = slices.Delete(list, i, i+1)
 		}
 		return
 	}
 }
 
-// take returns and forgets the expectation of this write, nil when there is none.
-func (e *expected) take(key string, value []byte) *Expectation {
+// take returns and forgets the expectations of this write. Several writers may have tried the very same
+// bytes at once; the store let one of them through, and which one cannot be told here.
+func (e *expected) take(key string, value []byte) []*Expectation {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var met []*Expectation
 	for _, x := range e.byKey[key] {
 		if bytes.Equal(x.value, value) {
-			e.drop(x)
-			return x
+			met = append(met, x)
 		}
 	}
-	return nil
+	for _, x := range met {
+		e.drop(x)
+	}
+	return met
 }
 
 func formatRevision(revision int64) string { return strconv.FormatInt(revision, 10) }

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,7 +87,12 @@ func (c *Collection) Keep(s *Snapshot) {
 func (c *Collection) At(revision int64) (*Snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := c.snapshotLocked(); c.changed <= revision && revision <= now.Revision {
+	now := c.snapshotLocked()
+	if revision > now.Revision {
+		return nil, ErrExpired
+	}
+	if later, ok := c.history.since(revision); ok {
+		undo(now.tree, later)
 		now.Revision = revision
 		return now, nil
 	}
@@ -96,6 +102,17 @@ func (c *Collection) At(revision int64) (*Snapshot, error) {
 		}
 	}
 	return nil, ErrExpired
+}
+
+// undo takes back events, given oldest first.
+func undo(tree *btree.Map[string, *Entry], later []*Event) {
+	for _, ev := range slices.Backward(later) {
+		if ev.Prev == nil {
+			tree.Delete(ev.Entry.Key)
+		} else {
+			tree.Set(ev.Entry.Key, ev.Prev)
+		}
+	}
 }
 
 // Get returns the version of an object in the snapshot, nil when there is none.
