@@ -56,6 +56,7 @@ func main() {
 
 // enter runs this program again in a new network namespace.
 func enter() int {
+	runtime.LockOSThread() // Pdeathsig is about the thread that starts the child (prctl(2))
 	self, err := os.Executable()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
