@@ -54,6 +54,7 @@ type Controller struct {
 	ranges ranges
 	mu     sync.Mutex
 	heard  map[string]heartbeat
+	up     map[string]bool // the nodes that are ready, by events
 }
 
 // heartbeat is when this process saw which sign of life: clocks of nodes are not compared with its own.
@@ -90,28 +91,46 @@ func requestOf(name string) reconcile.Request {
 	return reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}
 }
 
-// nodeEvents queues the node; when one becomes ready, the silent ones are looked at again, since nodes
-// are not emptied while all are silent.
+// nodeEvents queues the node. When the first of all becomes ready or the last ceases to be, the others are
+// looked at again, since nodes are not emptied while none is ready.
 func (c *Controller) nodeEvents() handler.EventHandler {
-	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { q.Add(requestOf(e.Object.GetName())) },
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { q.Add(requestOf(e.Object.GetName())) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
-			q.Add(requestOf(e.ObjectNew.GetName()))
-			if ready(e.ObjectNew.(*corev1.Node)) == ready(e.ObjectOld.(*corev1.Node)) {
-				return
+	see := func(ctx context.Context, node client.Object, up bool, q queue) {
+		q.Add(requestOf(node.GetName()))
+		if !c.noteReady(node.GetName(), up) {
+			return
+		}
+		var nodes corev1.NodeList
+		if err := c.Client.List(ctx, &nodes); err != nil {
+			return
+		}
+		for i := range nodes.Items {
+			if ready(&nodes.Items[i]) != corev1.ConditionTrue {
+				q.Add(requestOf(nodes.Items[i].Name))
 			}
-			var nodes corev1.NodeList
-			if err := c.Client.List(ctx, &nodes); err != nil {
-				return
-			}
-			for i := range nodes.Items {
-				if ready(&nodes.Items[i]) != corev1.ConditionTrue {
-					q.Add(requestOf(nodes.Items[i].Name))
-				}
-			}
-		},
+		}
 	}
+	isUp := func(o client.Object) bool { return ready(o.(*corev1.Node)) == corev1.ConditionTrue }
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { see(ctx, e.Object, isUp(e.Object), q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { see(ctx, e.ObjectNew, isUp(e.ObjectNew), q) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { see(ctx, e.Object, false, q) },
+	}
+}
+
+// noteReady counts ready nodes and tells whether there are some now and were none, or the other way round.
+func (c *Controller) noteReady(node string, up bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.up == nil {
+		c.up = map[string]bool{}
+	}
+	before := len(c.up) > 0
+	if up {
+		c.up[node] = true
+	} else {
+		delete(c.up, node)
+	}
+	return before != (len(c.up) > 0)
 }
 
 // leaseEvents notes signs of life; nothing has to be computed because of one.
@@ -160,7 +179,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	heard := c.hear(node.Name, func(h *heartbeat) *time.Time { return &h.status }, reported(node))
-	p := decide(node, heard, c.now(), c.grace(), func() bool { return c.allSilent(ctx) })
+	p := decide(node, heard, c.now(), c.grace(), c.allSilent)
 	err := c.act(ctx, node, p)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: time.Millisecond}, nil // its event may be behind us already
@@ -169,17 +188,10 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 }
 
 // allSilent tells that no node is ready: then it is likelier that we are cut off than that all are dead.
-func (c *Controller) allSilent(ctx context.Context) bool {
-	var nodes corev1.NodeList
-	if err := c.Client.List(ctx, &nodes); err != nil {
-		return true
-	}
-	for i := range nodes.Items {
-		if ready(&nodes.Items[i]) == corev1.ConditionTrue {
-			return false
-		}
-	}
-	return true
+func (c *Controller) allSilent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.up) == 0
 }
 
 func (c *Controller) act(ctx context.Context, node *corev1.Node, p plan) error {

@@ -13,9 +13,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -136,6 +138,11 @@ func TestReconcile(t *testing.T) {
 		WithStatusSubresource(&corev1.Node{}, &corev1.Pod{}).WithIndex(&corev1.Pod{}, podsByNode, byNode).Build()
 	now := start
 	c := &Controller{Client: api, Recorder: record.NewFakeRecorder(100), Now: func() time.Time { return now }, ClusterCIDR: netip.MustParsePrefix("10.200.0.0/16")}
+	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer q.ShutDown()
+	for _, name := range []string{"a", "b"} {
+		c.nodeEvents().Create(t.Context(), event.CreateEvent{Object: node(name, isReady)}, q)
+	}
 	look := func() *corev1.Node {
 		t.Helper()
 		if _, err := c.Reconcile(t.Context(), requestOf("a")); err != nil {
@@ -165,5 +172,30 @@ func TestReconcile(t *testing.T) {
 	}
 	if err := api.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil || pod.Status.Conditions[0].Status != corev1.ConditionFalse {
 		t.Errorf("its pod is %+v, %v", pod.Status, err)
+	}
+}
+
+func TestTheFirstReadyNodeBringsBackTheOthers(t *testing.T) {
+	silent := node("silent", with(corev1.NodeReady, corev1.ConditionUnknown))
+	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(silent, node("a", isReady), node("b", isReady)).Build()
+	c := &Controller{Client: api}
+	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer q.ShutDown()
+	queued := func() []string {
+		var out []string
+		for q.Len() > 0 {
+			r, _ := q.Get()
+			q.Done(r)
+			out = append(out, r.Name)
+		}
+		return out
+	}
+	var got [][]string
+	for _, n := range []*corev1.Node{silent, node("a", isReady), node("b", isReady)} {
+		c.nodeEvents().Create(t.Context(), event.CreateEvent{Object: n}, q)
+		got = append(got, queued())
+	}
+	if diff := cmp.Diff([][]string{{"silent"}, {"a", "silent"}, {"b"}}, got); diff != "" {
+		t.Error(diff)
 	}
 }
