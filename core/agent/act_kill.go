@@ -50,7 +50,7 @@ func (w *worker) killContainer(act pod.Action) func(context.Context) func() {
 				st, err = rt.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: act.ID})
 			}
 		}
-		if err != nil && status.Code(err) != codes.NotFound {
+		if err != nil && status.Code(err) != codes.NotFound && ctx.Err() == nil {
 			w.log.Warn("stop container", "container", act.Container, "err", err)
 			w.pause(ctx)
 		}

@@ -19,6 +19,7 @@ func (w *worker) report(now time.Time) {
 		return
 	}
 	want := pod.Status(w.cur, w.obs, pod.Node{IPs: w.a.ips(), RuntimePrefix: w.prefix()}, now)
+	w.tellBackOffs(&want)
 	if w.obs.Synced = pod.Same(&want, &w.cur.Status); w.obs.Synced || w.writing {
 		return
 	}
@@ -86,5 +87,29 @@ func (w *worker) hold(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-t.C():
+	}
+}
+
+// tellBackOffs makes an event of each back-off that a status shows and that was not told of before.
+func (w *worker) tellBackOffs(s *corev1.PodStatus) {
+	for _, list := range [][]corev1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses} {
+		for i := range list {
+			name, wait := list[i].Name, list[i].State.Waiting
+			if wait == nil || wait.Reason != pod.CrashLoopBackOff && wait.Reason != pod.ImagePullBackOff {
+				delete(w.backOffs, name)
+				continue
+			}
+			if w.backOffs[name] == wait.Message {
+				continue
+			}
+			w.backOffs[name] = wait.Message
+			if wait.Reason == pod.CrashLoopBackOff {
+				w.a.event(w.cur, name, corev1.EventTypeWarning, "BackOff",
+					fmt.Sprintf("Back-off restarting failed container %s in pod %s_%s(%s)", name, w.cur.Name, w.cur.Namespace, w.uid))
+				continue
+			}
+			w.a.event(w.cur, name, corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", list[i].Image))
+			w.a.event(w.cur, name, corev1.EventTypeWarning, "Failed", "Error: "+pod.ImagePullBackOff)
+		}
 	}
 }

@@ -48,6 +48,8 @@ type worker struct {
 	sandboxes map[string]string
 	early     map[string]bool
 	volumesAt time.Time
+	// backOffs is what was last told of each container that has to wait before it may start again.
+	backOffs map[string]string
 }
 
 func (a *Agent) newWorker(p *corev1.Pod) *worker {
@@ -56,6 +58,7 @@ func (a *Agent) newWorker(p *corev1.Pod) *worker {
 		log: a.Log.With("pod", p.Namespace+"/"+p.Name, "uid", p.UID),
 		obs: pod.NewObserved(a.Clock.Now()), refs: map[string]Ref{}, dirty: map[string]bool{},
 		inflight: map[pod.Subject]int{}, probes: map[string]*prober{}, sandboxes: map[string]string{}, early: map[string]bool{},
+		backOffs: map[string]string{},
 	}
 	w.pod.Store(p)
 	return w

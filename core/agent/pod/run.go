@@ -7,10 +7,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ErrImagePull is the reason of a pull that failed. It is shown for a moment before the back-off is.
+// Reasons for which containers wait. ErrImagePull is shown for a moment before the back-off is.
 const (
-	ErrImagePull  = "ErrImagePull"
-	showPullError = 2 * time.Second
+	ErrImagePull     = "ErrImagePull"
+	ImagePullBackOff = "ImagePullBackOff"
+	CrashLoopBackOff = "CrashLoopBackOff"
+	showPullError    = 2 * time.Second
 )
 
 // PostStart stands where a probe's name does when a container has to go because its postStart hook failed.

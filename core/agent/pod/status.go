@@ -134,7 +134,7 @@ func (b *builder) waits(c *corev1.Container, have *Container, init bool) bool {
 
 // waiting says what holds the next incarnation of an ended container, or nil when nothing does.
 func (b *builder) waiting(c *corev1.Container, have *Container) *corev1.ContainerStateWaiting {
-	if w := b.held(c.Name); w != nil {
+	if w := b.held(c); w != nil {
 		return w
 	}
 	at := RestartAt(have, Hash(c))
@@ -142,28 +142,28 @@ func (b *builder) waiting(c *corev1.Container, have *Container) *corev1.Containe
 		return nil
 	}
 	return &corev1.ContainerStateWaiting{
-		Reason: "CrashLoopBackOff",
+		Reason: CrashLoopBackOff,
 		Message: fmt.Sprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)",
 			restartDelay(have, Hash(c)), c.Name, b.p.Name, b.p.Namespace, b.p.UID),
 	}
 }
 
 // held says which failure keeps a container from starting, or nil.
-func (b *builder) held(name string) *corev1.ContainerStateWaiting {
-	if e, ok := b.o.Errors[name]; ok {
+func (b *builder) held(c *corev1.Container) *corev1.ContainerStateWaiting {
+	if e, ok := b.o.Errors[c.Name]; ok {
 		return &corev1.ContainerStateWaiting{Reason: e.Reason, Message: e.Message}
 	}
-	if img, ok := b.o.Images[name]; ok && img.Failure != nil {
-		return pulling(img.Failure, b.now)
+	if img, ok := b.o.Images[c.Name]; ok && img.Failure != nil {
+		return pulling(img.Failure, c.Image, b.now)
 	}
 	return nil
 }
 
 // pulling shows a failed pull first as what it is and then, for the rest of its back-off, as waiting.
-func pulling(f *Failure, now time.Time) *corev1.ContainerStateWaiting {
+func pulling(f *Failure, image string, now time.Time) *corev1.ContainerStateWaiting {
 	if f.Reason == ErrImagePull && !now.Before(f.At.Add(showPullError)) {
 		return &corev1.ContainerStateWaiting{
-			Reason: "ImagePullBackOff", Message: fmt.Sprintf("Back-off pulling image: %s: %s", ErrImagePull, f.Message),
+			Reason: ImagePullBackOff, Message: fmt.Sprintf("Back-off pulling image %q: %s: %s", image, ErrImagePull, f.Message),
 		}
 	}
 	return &corev1.ContainerStateWaiting{Reason: f.Reason, Message: f.Message}
@@ -188,7 +188,7 @@ func (b *builder) absent(c *corev1.Container, old *corev1.ContainerStatus, init 
 		st.State = corev1.ContainerState{Terminated: lost(old)}
 		return st
 	}
-	if w := b.held(c.Name); w != nil {
+	if w := b.held(c); w != nil {
 		st.State = corev1.ContainerState{Waiting: w}
 		return st
 	}

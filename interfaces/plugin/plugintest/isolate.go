@@ -20,8 +20,8 @@ import (
 const inside = "GANTRY_TEST_ISOLATED"
 
 // Isolate is for TestMain: it runs the test's executable again in a new network namespace with nothing but
-// a loopback interface, and returns its exit code. Without root the tests are skipped with a message.
-func Isolate(m *testing.M) int {
+// a loopback interface, and returns its exit code. m is a *testing.M, or something around one. Without root the tests are skipped with a message.
+func Isolate(m interface{ Run() int }) int {
 	if os.Getenv(inside) != "" {
 		if err := loopbackUp(); err != nil {
 			fmt.Fprintln(os.Stderr, "cannot bring up loopback:", err)
