@@ -21,7 +21,7 @@ func (s *Server) Delete(ctx context.Context, q *api.Request, opts *metav1.Delete
 	if opts == nil {
 		opts = &metav1.DeleteOptions{}
 	}
-	for attempt := 1; ; attempt++ {
+	for {
 		entry, err := s.current(ctx, q)
 		if err != nil {
 			return nil, false, err
@@ -37,7 +37,7 @@ func (s *Server) Delete(ctx context.Context, q *api.Request, opts *metav1.Delete
 			return nil, false, err
 		}
 		out, gone, err := s.deleteOnce(ctx, q, entry, opts)
-		if !apierrors.IsConflict(err) || attempt == updateAttempts {
+		if !apierrors.IsConflict(err) || ctx.Err() != nil {
 			return out, gone, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -121,6 +122,28 @@ func startCluster(dir string) (*cluster, func(), error) {
 		return nil, nil, err
 	}
 	return c, stop, c.serve()
+}
+
+// restarted is a cluster whose server began after its store, so that it does not remember the first
+// revisions.
+func restarted(t testing.TB) *cluster {
+	t.Helper()
+	dir := t.TempDir()
+	for {
+		c, stop, err := startCluster(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.cache.Of(c.in("namespaces", "", "").Resource).Get("/registry/namespaces/before") != nil {
+			t.Cleanup(stop)
+			return c
+		}
+		_, err = c.typed(t).CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "before"}}, metav1.CreateOptions{})
+		stop()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (c *cluster) serve() error {
@@ -281,4 +304,14 @@ func wantStatus(t testing.TB, err error, code int32, reason metav1.StatusReason,
 	if s := status.Status(); s.Code != code || s.Reason != reason || !strings.Contains(s.Message, part) {
 		t.Errorf("got %d %s %q, want %d %s %q", s.Code, s.Reason, s.Message, code, reason, part)
 	}
+}
+
+// continueToken is what a list of an earlier time would have given.
+func continueToken(revision int64, after string) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"v":"meta.k8s.io/v1","rv":%d,"start":%q}`, revision, after))
+}
+
+func otherAuthority(t testing.TB) *pki.Authority {
+	t.Helper()
+	return must(pki.Open(t.TempDir()))(t)
 }

@@ -1,12 +1,25 @@
 package apiserver
 
 import (
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/cache"
 )
+
+// checkInclude refuses an includeObject that no table has.
+func checkInclude(c *call) error {
+	switch include := c.query.Get("includeObject"); include {
+	case "", string(metav1.IncludeNone), string(metav1.IncludeMetadata), string(metav1.IncludeObject):
+		return nil
+	default:
+		return apierrors.NewBadRequest(fmt.Sprintf("unrecognized includeObject value: %q", include))
+	}
+}
 
 type tableOptions struct {
 	// include is None, Metadata (the default) or Object: what each row carries beside its cells.

@@ -16,8 +16,6 @@ import (
 	"github.com/gantryio/gantry/core/cache"
 )
 
-const updateAttempts = 20
-
 // sameStored compares objects as the store tells them apart: it keeps whole seconds.
 var sameStored = func() conversion.Equalities {
 	out := equality.Semantic.Copy()
@@ -70,7 +68,7 @@ func (s *Server) current(ctx context.Context, q *api.Request) (*cache.Entry, err
 // modify reads, changes and writes until nobody comes between, unless the change carries a
 // resourceVersion of its own. A change to nothing new is not written.
 func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cache.Entry, error) {
-	for attempt := 1; ; attempt++ {
+	for {
 		entry, err := s.current(ctx, q)
 		if err != nil {
 			return nil, err
@@ -91,7 +89,7 @@ func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cach
 				"Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, entry.Object.GetUID())) //nolint:staticcheck // upstream's words
 		}
 		out, err := s.replace(ctx, q, obj, entry)
-		if !apierrors.IsConflict(err) || conditional || attempt == updateAttempts {
+		if !apierrors.IsConflict(err) || conditional || ctx.Err() != nil {
 			return out, err
 		}
 	}

@@ -37,6 +37,10 @@ func (s *Server) serveList(w http.ResponseWriter, c *call) {
 		s.fail(w, c.view, err)
 		return
 	}
+	if err := checkInclude(c); err != nil {
+		s.fail(w, c.view, err)
+		return
+	}
 	page, err := s.List(c.ctx, c.q, o)
 	if err != nil {
 		s.fail(w, c.view, err)
