@@ -16,7 +16,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -254,49 +253,6 @@ func (c *Controller) writeSlices(ctx context.Context, svc *corev1.Service, group
 		}
 	}
 	return nil
-}
-
-func (c *Controller) writeEndpoints(ctx context.Context, svc *corev1.Service, groups []group) error {
-	want := endpointsOf(svc, groups)
-	have := &corev1.Endpoints{} //nolint:staticcheck // legacy clients read it
-	err := c.Client.Get(ctx, client.ObjectKeyFromObject(svc), have)
-	if apierrors.IsNotFound(err) {
-		if err := c.Client.Create(ctx, want); err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-			return fmt.Errorf("create endpoints %s: %w", svc.Name, err)
-		}
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("get endpoints %s: %w", svc.Name, err)
-	}
-	if equality.Semantic.DeepEqual(have.Subsets, want.Subsets) && maps.Equal(have.Labels, want.Labels) && have.Annotations[corev1.EndpointsOverCapacity] == want.Annotations[corev1.EndpointsOverCapacity] {
-		return nil
-	}
-	update := have.DeepCopy()
-	update.Subsets, update.Labels = want.Subsets, want.Labels
-	delete(update.Annotations, corev1.EndpointsOverCapacity)
-	for k, v := range want.Annotations {
-		if update.Annotations == nil {
-			update.Annotations = map[string]string{}
-		}
-		update.Annotations[k] = v
-	}
-	if err := c.Client.Update(ctx, update); err != nil {
-		return fmt.Errorf("update endpoints %s: %w", svc.Name, err)
-	}
-	return nil
-}
-
-// dropEndpoints removes the Endpoints of a Service that is gone, if they were made here.
-func (c *Controller) dropEndpoints(ctx context.Context, key types.NamespacedName) error {
-	have := &corev1.Endpoints{} //nolint:staticcheck // legacy clients read it
-	if err := c.Client.Get(ctx, key, have); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	if have.Labels[managedBy] != endpointsManager {
-		return nil
-	}
-	return client.IgnoreNotFound(c.Client.Delete(ctx, have, client.Preconditions{UID: &have.UID}))
 }
 
 // resting keeps a Service of hundreds of pods from being computed at each change of one of them.

@@ -1,13 +1,21 @@
+//lint:file-ignore SA1019 clients that know nothing newer read Endpoints
+
 package endpointslice
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 const (
@@ -19,8 +27,6 @@ const (
 
 // endpointsOf shows the groups of the Service's first family as Endpoints. Unlike slices these leave out
 // pods that are being deleted.
-//
-//nolint:staticcheck // legacy clients read it
 func endpointsOf(svc *corev1.Service, groups []group) *corev1.Endpoints {
 	out := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name, Labels: maps.Clone(svc.Labels)}}
 	if out.Labels == nil {
@@ -51,8 +57,6 @@ func endpointsOf(svc *corev1.Service, groups []group) *corev1.Endpoints {
 
 // add puts the group's ready or other addresses into its subset, at most room of them, and returns how
 // many there are.
-//
-//nolint:staticcheck // as above
 func add(out *corev1.Endpoints, svc *corev1.Service, g group, wantReady bool, room int) int {
 	var all []corev1.EndpointAddress
 	for i := range g.endpoints {
@@ -85,7 +89,6 @@ func add(out *corev1.Endpoints, svc *corev1.Service, g group, wantReady bool, ro
 	return len(all)
 }
 
-//nolint:staticcheck // as above
 func legacyPorts(ports []discoveryv1.EndpointPort) []corev1.EndpointPort {
 	var out []corev1.EndpointPort
 	for _, p := range ports {
@@ -94,11 +97,53 @@ func legacyPorts(ports []discoveryv1.EndpointPort) []corev1.EndpointPort {
 	return out
 }
 
-//nolint:staticcheck // as above
 func portsText(ports []corev1.EndpointPort) string {
 	var text string
 	for _, p := range ports {
 		text += p.String()
 	}
 	return text
+}
+
+func (c *Controller) writeEndpoints(ctx context.Context, svc *corev1.Service, groups []group) error {
+	want := endpointsOf(svc, groups)
+	have := &corev1.Endpoints{}
+	err := c.Client.Get(ctx, client.ObjectKeyFromObject(svc), have)
+	if apierrors.IsNotFound(err) {
+		if err := c.Client.Create(ctx, want); err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			return fmt.Errorf("create endpoints %s: %w", svc.Name, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("get endpoints %s: %w", svc.Name, err)
+	}
+	if equality.Semantic.DeepEqual(have.Subsets, want.Subsets) && maps.Equal(have.Labels, want.Labels) && have.Annotations[corev1.EndpointsOverCapacity] == want.Annotations[corev1.EndpointsOverCapacity] {
+		return nil
+	}
+	update := have.DeepCopy()
+	update.Subsets, update.Labels = want.Subsets, want.Labels
+	delete(update.Annotations, corev1.EndpointsOverCapacity)
+	for k, v := range want.Annotations {
+		if update.Annotations == nil {
+			update.Annotations = map[string]string{}
+		}
+		update.Annotations[k] = v
+	}
+	if err := c.Client.Update(ctx, update); err != nil {
+		return fmt.Errorf("update endpoints %s: %w", svc.Name, err)
+	}
+	return nil
+}
+
+// dropEndpoints removes the Endpoints of a Service that is gone, if they were made here.
+func (c *Controller) dropEndpoints(ctx context.Context, key types.NamespacedName) error {
+	have := &corev1.Endpoints{}
+	if err := c.Client.Get(ctx, key, have); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if have.Labels[managedBy] != endpointsManager {
+		return nil
+	}
+	return client.IgnoreNotFound(c.Client.Delete(ctx, have, client.Preconditions{UID: &have.UID}))
 }

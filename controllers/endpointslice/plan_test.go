@@ -90,17 +90,25 @@ func TestGroups(t *testing.T) {
 		want []string
 	}{
 		{"none", service(), nil, []string{"IPv4"}},
-		{"states", service(), []*corev1.Pod{pod("a", "1.1.1.1"), pod("b", "1.1.1.2", unready), pod("c", "1.1.1.3", dying), pod("d", "1.1.1.4", done), pod("e", "")},
-			[]string{"IPv4 http:8080 1.1.1.1(ready,serving) 1.1.1.2() 1.1.1.3(serving,terminating)"}},
+		{
+			"states", service(),
+			[]*corev1.Pod{pod("a", "1.1.1.1"), pod("b", "1.1.1.2", unready), pod("c", "1.1.1.3", dying), pod("d", "1.1.1.4", done), pod("e", "")},
+			[]string{"IPv4 http:8080 1.1.1.1(ready,serving) 1.1.1.2() 1.1.1.3(serving,terminating)"},
+		},
 		{"not ready ones are published", service(publish), []*corev1.Pod{pod("b", "1.1.1.2", unready)}, []string{"IPv4 http:8080 1.1.1.2(ready)"}},
-		{"ports that differ", service(), []*corev1.Pod{pod("a", "1.1.1.1"), pod("b", "1.1.1.2", func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = 9090 })},
-			[]string{"IPv4 http:8080 1.1.1.1(ready,serving)", "IPv4 http:9090 1.1.1.2(ready,serving)"}},
+		{
+			"ports that differ", service(),
+			[]*corev1.Pod{pod("a", "1.1.1.1"), pod("b", "1.1.1.2", func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = 9090 })},
+			[]string{"IPv4 http:8080 1.1.1.1(ready,serving)", "IPv4 http:9090 1.1.1.2(ready,serving)"},
+		},
 		{"a port that the pod has not", service(), []*corev1.Pod{pod("a", "1.1.1.1", func(p *corev1.Pod) { p.Spec.Containers = nil })}, []string{"IPv4 1.1.1.1(ready,serving)"}},
-		{"two families", service(func(s *corev1.Service) {
-			s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol}
-		}),
+		{
+			"two families", service(func(s *corev1.Service) {
+				s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol}
+			}),
 			[]*corev1.Pod{pod("a", "1.1.1.1", func(p *corev1.Pod) { p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: "fd00::1"}) })},
-			[]string{"IPv6 http:8080 fd00::1(ready,serving)", "IPv4 http:8080 1.1.1.1(ready,serving)"}},
+			[]string{"IPv6 http:8080 fd00::1(ready,serving)", "IPv4 http:8080 1.1.1.1(ready,serving)"},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, text(groupsOf(tc.svc, tc.pods, nil))); diff != "" {
@@ -258,7 +266,8 @@ func TestReconcile(t *testing.T) {
 	if got := s.Annotations[corev1.EndpointsLastChangeTriggerTime]; got != "2026-03-01T12:00:00Z" {
 		t.Errorf("trigger time is %q", got)
 	}
-	var e corev1.Endpoints //nolint:staticcheck // legacy clients read it
+	//lint:ignore SA1019 clients that know nothing newer read it
+	var e corev1.Endpoints
 	if err := api.Get(t.Context(), request.NamespacedName, &e); err != nil {
 		t.Fatal(err)
 	}

@@ -70,8 +70,10 @@ func start(t *testing.T) *cluster {
 		Admission: admission.Default(admission.Reader{Cache: watched, Registry: c.registry}),
 	}
 	srv.Init()
-	c.Client = &client.Client{Server: srv, Cache: watched, Registry: c.registry, Manager: "test",
-		User: &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}}}
+	c.Client = &client.Client{
+		Server: srv, Cache: watched, Registry: c.registry, Manager: "test",
+		User: &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}},
+	}
 	c.informed = client.NewCache(watched, c.registry)
 	c.run(st.Run)
 	c.run(watched.Run)

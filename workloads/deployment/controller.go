@@ -33,10 +33,7 @@ const (
 	orphanSets       = "deployment.orphan"
 )
 
-var (
-	kind    = appsv1.SchemeGroupVersion.WithKind("Deployment")
-	setKind = appsv1.SchemeGroupVersion.WithKind("ReplicaSet")
-)
+var kind = appsv1.SchemeGroupVersion.WithKind("Deployment")
 
 // Controller reconciles Deployments.
 type Controller struct {

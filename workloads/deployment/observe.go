@@ -2,15 +2,17 @@ package deployment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
+
+var errDeleted = errors.New("it was deleted")
 
 // observe returns the ReplicaSets of the Deployment, after adopting and releasing.
 func (c *Controller) observe(ctx context.Context, d *appsv1.Deployment) ([]*appsv1.ReplicaSet, error) {
@@ -69,7 +71,7 @@ func (c *Controller) adopt(ctx context.Context, d *appsv1.Deployment, sel labels
 		return nil, fmt.Errorf("check deployment %s before adopting: %w", d.Name, err)
 	}
 	if fresh.UID != d.UID || fresh.DeletionTimestamp != nil {
-		return nil, fmt.Errorf("adopt for deployment %s: it was deleted: %w", d.Name, apierrors.NewGone(string(d.UID)))
+		return nil, fmt.Errorf("adopt for deployment %s: %w", d.Name, errDeleted)
 	}
 	for i, rs := range orphans {
 		taken := rs.DeepCopy()

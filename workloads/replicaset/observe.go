@@ -2,17 +2,18 @@ package replicaset
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
+
+var errDeleted = errors.New("it was deleted")
 
 // observe returns the pods that the set controls, after adopting and releasing. The second result tells
 // that the pods show everything that this process has written.
@@ -110,7 +111,7 @@ func (c *Controller) stillThere(ctx context.Context, rs *appsv1.ReplicaSet) erro
 		return fmt.Errorf("check replica set %s before adopting: %w", rs.Name, err)
 	}
 	if fresh.UID != rs.UID || fresh.DeletionTimestamp != nil {
-		return fmt.Errorf("adopt for replica set %s: it was deleted: %w", rs.Name, apierrors.NewGone(string(types.UID(rs.UID))))
+		return fmt.Errorf("adopt for replica set %s: %w", rs.Name, errDeleted)
 	}
 	return nil
 }

@@ -68,9 +68,11 @@ func onNode(n string) func(*corev1.Pod) { return func(p *corev1.Pod) { p.Spec.No
 func cost(n int) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.PodDeletionCost: strconv.Itoa(n)} }
 }
+
 func age(d time.Duration) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.CreationTimestamp = metav1.NewTime(start.Add(-d)) }
 }
+
 func restarted(n int32) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Status.ContainerStatuses = []corev1.ContainerStatus{{RestartCount: n}} }
 }
