@@ -17,9 +17,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/gantryio/gantry/controllers/endpointslice"
+	"github.com/gantryio/gantry/controllers/garbage"
 	"github.com/gantryio/gantry/controllers/namespace"
 	nodecontroller "github.com/gantryio/gantry/controllers/node"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
+	"github.com/gantryio/gantry/controllers/taint"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/core/scheduler"
@@ -57,6 +60,15 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("serviceaccount-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &serviceaccount.Controller{Client: c, CA: s.authority.CertPEM}
+	})
+	add("endpointslice-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &endpointslice.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("taint-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &taint.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("garbage-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &garbage.Controller{Client: c, Recorder: r, Kinds: s.kinds(func(*api.Resource) bool { return true })}
 	})
 	return out
 }

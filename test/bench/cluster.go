@@ -130,6 +130,8 @@ func (c *cluster) usage() (usage, error) {
 
 // await watches pods of the namespace default until seen says that it has seen enough.
 func (c *cluster) await(ctx context.Context, seen func(deleted bool, p *corev1.Pod) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
 	w, err := c.api.Watch(ctx, &corev1.PodList{}, client.InNamespace("default"))
 	if err != nil {
 		return err

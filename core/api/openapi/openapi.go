@@ -57,7 +57,8 @@ func (Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	name, media := path+".json", "application/json"
 	for _, protobuf := range []string{v2Protobuf, v3Protobuf} {
 		if strings.Contains(accept, protobuf) {
-			name, media = path+".pb", protobuf
+			// An @ cannot stand in a Content-Type, so there it is a dot, as everywhere.
+			name, media = path+".pb", strings.Replace(protobuf, "@", ".", 1)
 		}
 	}
 	if err := serveFile(w, req, name, media); err != nil {

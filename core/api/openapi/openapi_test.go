@@ -56,8 +56,8 @@ func TestEveryKindIsDescribed(t *testing.T) {
 func TestDocumentsAreServedInBothForms(t *testing.T) {
 	for _, tt := range []struct{ path, accept, want string }{
 		{"/openapi/v2", "application/json", "application/json"},
-		{"/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"},
-		{"/openapi/v3/apis/apps/v1", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"},
+		{"/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"},
+		{"/openapi/v3/apis/apps/v1", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf", "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"},
 	} {
 		w := get(t, tt.path, tt.accept)
 		if got := w.Header().Get("Content-Type"); w.Code != 200 || got != tt.want || w.Body.Len() == 0 {
