@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
@@ -81,7 +82,7 @@ func (d defaulter) Default(in runtime.Object) {
 // track records in obj's managedFields what q's manager changed since old. Subresources other than
 // status and scale change the object itself.
 func (s *Server) track(q *api.Request, obj, old api.Object) error {
-	if q.Applied {
+	if q.Applied || old == nil && ownAll(q.Resource, obj, manager(q), time.Now()) {
 		return nil
 	}
 	m, err := s.managed.of(q.Resource, managedSubresource(q))
