@@ -54,6 +54,7 @@ func (a *Agent) Teardown(ctx context.Context) error {
 	for _, uid := range a.volumes.Pods() {
 		fail(a.volumes.Release(uid))
 	}
+	a.clearLogs(func(string) bool { return false })
 	fail(a.cgroups.RemoveBase())
 	return errors.Join(errs...)
 }

@@ -118,7 +118,7 @@ func TestExec(t *testing.T) {
 		t.Errorf("exec -i printed %q, %v", out, err)
 	}
 	shared.refused(t, []string{"command terminated with exit code 7"}, "-n", ns, "exec", "talker", "--", "sh", "-c", "exit 7")
-	shared.refused(t, []string{"no such file or directory"}, "-n", ns, "exec", "talker", "--", "nosuch")
+	shared.refused(t, []string{`"nosuch": executable file not found in $PATH`}, "-n", ns, "exec", "talker", "--", "nosuch")
 	// script(1) gives kubectl a terminal, and the terminal a size.
 	typed := filepath.Join(binDir(), "kubectl") + " -n " + ns + " exec -it talker -c main -- sh"
 	in := "stty size; tty; test -t 0 && echo termi''nal; exit 5\n"

@@ -156,7 +156,7 @@ func TestVerifyNonRoot(t *testing.T) {
 		ok   bool
 	}{
 		{"a user", &one, ImageUser{UID: &zero}, true}, {"root", &zero, ImageUser{}, false}, {"an image with a user", nil, ImageUser{UID: &one}, true},
-		{"an image with root", nil, ImageUser{UID: &zero}, false}, {"an image with a name", nil, ImageUser{Name: "www"}, false},
+		{"an image with root", nil, ImageUser{UID: &zero}, false}, {"an image with a name", nil, ImageUser{Name: "www"}, false}, {"an image that does not say", nil, ImageUser{}, false},
 	} {
 		c := &corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsNonRoot: &yes, RunAsUser: tc.user}}
 		if err := VerifyNonRoot(testPod(), c, tc.img); (err == nil) != tc.ok {

@@ -60,7 +60,7 @@ func VerifyNonRoot(pod *corev1.Pod, c *corev1.Container, img ImageUser) error {
 		return fmt.Errorf("%w: container's runAsUser breaks non-root policy (pod: %q, container: %s)", ErrConfig, podID(pod), c.Name)
 	case sc.RunAsUser != nil:
 		return nil
-	case img.UID != nil && *img.UID == 0:
+	case img.UID != nil && *img.UID == 0, img.UID == nil && img.Name == "":
 		return fmt.Errorf("%w: container has runAsNonRoot and image will run as root (pod: %q, container: %s)", ErrConfig, podID(pod), c.Name)
 	case img.UID == nil && img.Name != "":
 		return fmt.Errorf("%w: container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is non-root (pod: %q, container: %s)", ErrConfig, img.Name, podID(pod), c.Name)

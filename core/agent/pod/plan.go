@@ -231,12 +231,13 @@ func (o *Observed) hasSandbox(id string) bool {
 	return false
 }
 
-// deletionGrace is what is left of a deleted pod's grace period, in whole seconds and at least one.
+// deletionGrace is what is left of a deleted pod's grace period, in whole seconds and at least one. The API cuts the
+// fraction off the time at which the period ends, so up to a second more is left than it says.
 func deletionGrace(p *corev1.Pod, o *Observed, now time.Time) int64 {
 	if o.Gone || o.Deleted || p.DeletionTimestamp == nil {
 		return 1
 	}
-	left := int64(p.DeletionTimestamp.Sub(now).Round(time.Second) / time.Second)
+	left := int64((p.DeletionTimestamp.Sub(now) + 2*time.Second - 1) / time.Second)
 	full := podGrace(p)
 	if p.DeletionGracePeriodSeconds != nil {
 		full = *p.DeletionGracePeriodSeconds
