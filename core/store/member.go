@@ -65,7 +65,15 @@ func embedConfig(cfg Config) *embed.Config {
 	// No follower ever catches up from memory.
 	c.SnapshotCatchUpEntries = 100
 	c.SnapshotCount = 5000
+	// Nor are old logs and snapshots of use to anybody.
+	c.MaxWalFiles, c.MaxSnapFiles = 2, 2
 	return c
+}
+
+// unused is the room inside the database's file.
+func (m *member) unused() uint64 {
+	be := m.etcd.Server.Backend()
+	return uint64(max(0, be.Size()-be.SizeInUse()))
 }
 
 func (m *member) stop() {

@@ -12,29 +12,49 @@ import (
 type space struct {
 	dir     string
 	reserve uint64
+	// unused is how much room the database has inside its file.
+	unused func() uint64
 
-	checked atomic.Int64 // when, in Unix milliseconds
-	free    atomic.Uint64
+	checked atomic.Int64 // when, in Unix milliseconds; 0 before the first time
+	room    atomic.Uint64
 }
 
 // The disk is asked at most this often.
 const spaceInterval = 200 * time.Millisecond
 
+// check fails when there is no room for a write.
 func (s *space) check() error {
-	if s.reserve == 0 {
-		return nil
-	}
-	now := time.Now().UnixMilli()
-	last := s.checked.Load()
-	if now-last >= spaceInterval.Milliseconds() && s.checked.CompareAndSwap(last, now) {
-		var fs syscall.Statfs_t
-		if err := syscall.Statfs(s.dir, &fs); err != nil {
-			return fmt.Errorf("ask %s for free space: %w", s.dir, err)
-		}
-		s.free.Store(fs.Bavail * uint64(fs.Bsize))
-	}
-	if free := s.free.Load(); last != 0 && free < s.reserve {
-		return fmt.Errorf("%s has %d bytes free and keeps %d: %w", s.dir, free, s.reserve, ErrNoSpace)
+	if room := s.look(); room < s.reserve {
+		return fmt.Errorf("%s has room for %d bytes and keeps %d: %w", s.dir, room, s.reserve, ErrNoSpace)
 	}
 	return nil
 }
+
+// low tells that writes are refused or soon will be.
+func (s *space) low() bool { return s.reserve > 0 && s.look() < s.reserve+s.reserve/4 }
+
+// look returns the room for writes: what is free on the disk, and what is free in the database's file,
+// as far as the disk has enough for the log.
+func (s *space) look() uint64 {
+	if s.reserve == 0 {
+		return 0
+	}
+	now := time.Now().UnixMilli()
+	last := s.checked.Load()
+	if now-last < spaceInterval.Milliseconds() || !s.checked.CompareAndSwap(last, now) {
+		return s.room.Load()
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(s.dir, &fs); err != nil {
+		return s.room.Load()
+	}
+	free := fs.Bavail * uint64(fs.Bsize)
+	if free >= s.reserve/2 {
+		free += s.unused()
+	}
+	s.room.Store(free)
+	return free
+}
+
+// again makes the next look ask the disk.
+func (s *space) again() { s.checked.Store(1) }

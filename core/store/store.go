@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -43,20 +44,24 @@ type Store struct {
 	leases leases
 	space  space // of the embedded member
 
+	// pressed receives when room for writes is wanted.
+	pressed chan struct{}
+
 	// acked is the highest revision that a call here was answered with.
 	acked atomic.Int64
 }
 
 // Open starts the embedded member or connects to the endpoints of cfg, and waits until it answers.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{}
+	s := &Store{pressed: make(chan struct{}, 1)}
 	var err error
 	if len(cfg.Endpoints) == 0 {
 		if s.member, err = startMember(ctx, cfg); err != nil {
 			return nil, err
 		}
 		s.client = s.member.client
-		s.space = space{dir: cfg.Dir, reserve: cfg.reserve()}
+		s.space.dir, s.space.reserve, s.space.unused = cfg.Dir, cfg.reserve(), s.member.unused
+		s.space.room.Store(math.MaxUint64) // until it has been looked at
 	} else if s.client, err = dial(cfg); err != nil {
 		return nil, err
 	}
@@ -108,6 +113,7 @@ func (s *Store) Update(ctx context.Context, key string, value []byte, revision, 
 
 func (s *Store) put(ctx context.Context, key string, value []byte, revision, ttlSeconds int64) (int64, error) {
 	if err := s.space.check(); err != nil {
+		s.press()
 		return 0, fmt.Errorf("put %s: %w", key, err)
 	}
 	var opts []clientv3.OpOption
@@ -122,6 +128,9 @@ func (s *Store) put(ctx context.Context, key string, value []byte, revision, ttl
 		If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).
 		Then(clientv3.OpPut(key, string(value), opts...)).
 		Commit()
+	if errors.Is(err, rpctypes.ErrNoSpace) {
+		s.press()
+	}
 	if err != nil {
 		return 0, fmt.Errorf("put %s: %w", key, translate(err))
 	}
@@ -146,6 +155,9 @@ func (s *Store) Delete(ctx context.Context, key string, revision int64) (int64, 
 	if !resp.Succeeded {
 		return 0, fmt.Errorf("delete %s at revision %d: %w", key, revision, ErrConflict)
 	}
+	if s.space.low() {
+		s.press()
+	}
 	return resp.Header.Revision, nil
 }
 
@@ -165,6 +177,14 @@ func (s *Store) remoteRevision(ctx context.Context) (int64, error) {
 	}
 	s.saw(resp.Header.Revision)
 	return resp.Header.Revision, nil
+}
+
+// press asks Run to make room.
+func (s *Store) press() {
+	select {
+	case s.pressed <- struct{}{}:
+	default:
+	}
 }
 
 func (s *Store) saw(revision int64) {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 func open(t *testing.T, dir string) *Store {
@@ -106,7 +108,7 @@ func TestCompactedRevisionsAreRefused(t *testing.T) {
 	if rev, err = s.Update(ctx, "/registry/a", []byte("2"), rev, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.maintain(ctx, rev); err != nil {
+	if err := s.maintain(ctx, rev, defragWorth); err != nil {
 		t.Fatal(err)
 	}
 	err = s.Watch(ctx, "/registry/", 2, func([]Event, int64) error { return errors.New("got events") })
@@ -141,10 +143,59 @@ func TestAFullDiskRefusesWritesOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.space.reserve = 1 << 62
+	s.space.again()
 	if _, err := s.Update(t.Context(), "/registry/a", []byte("2"), rev, 0); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("update: got %v, want ErrNoSpace", err)
 	}
 	if _, err := s.Delete(t.Context(), "/registry/a", rev); err != nil {
 		t.Errorf("delete: %v", err)
+	}
+}
+
+func TestRoomIsMadeWhenItIsWanted(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	rev, err := s.Create(ctx, "/registry/a", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := rev
+	if rev, err = s.Update(ctx, "/registry/a", []byte("2"), rev, 0); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Run(ctx)
+	}()
+	s.space.reserve = 1 << 62
+	s.space.again()
+	if _, err := s.Create(ctx, "/registry/b", nil, 0); !errors.Is(err, ErrNoSpace) {
+		t.Fatalf("create: got %v, want ErrNoSpace", err)
+	}
+	for err = nil; !errors.Is(err, rpctypes.ErrCompacted); {
+		if _, err = s.client.Get(ctx, "/registry/a", clientv3.WithRev(first)); ctx.Err() != nil {
+			t.Fatal("nothing was compacted")
+		}
+	}
+	cancel()
+	<-done
+}
+
+func TestObjectsThatExpireHaveALease(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	if _, err := s.Create(t.Context(), "/registry/a", nil, 3600); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := s.client.Get(t.Context(), "/registry/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ttl, err := s.client.TimeToLive(t.Context(), clientv3.LeaseID(resp.Kvs[0].Lease))
+	if err != nil || ttl.GrantedTTL < 3600 || ttl.GrantedTTL > 3720 {
+		t.Errorf("granted %+v: %v", ttl, err)
 	}
 }
