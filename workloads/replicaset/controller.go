@@ -147,8 +147,8 @@ func (c *Controller) report(ctx context.Context, rs *appsv1.ReplicaSet, status a
 	}
 	update := rs.DeepCopy()
 	update.Status = status
-	if err := c.Client.Status().Update(ctx, update); err != nil {
-		return fmt.Errorf("update status of replica set %s: %w", client.ObjectKeyFromObject(rs), client.IgnoreNotFound(err))
+	if err := client.IgnoreNotFound(c.Client.Status().Update(ctx, update)); err != nil {
+		return fmt.Errorf("update status of replica set %s: %w", client.ObjectKeyFromObject(rs), err)
 	}
 	return nil
 }
