@@ -290,7 +290,7 @@ func TestHooksAndGrace(t *testing.T) {
 	t.Parallel()
 	needToolbox(t)
 	c, ns, host := shared, shared.namespace(t), t.TempDir()
-	if err := os.Chmod(host, 0o777); err != nil { //nolint:gosec // the container writes it
+	if err := os.Chmod(host, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	c.apply(t, ns, pod("polite", `
