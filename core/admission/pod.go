@@ -108,7 +108,7 @@ func (p RuntimeClass) Admit(ctx context.Context, a *Attributes) error {
 	}
 	if class.Overhead != nil {
 		if pod.Spec.Overhead != nil && !sameResources(pod.Spec.Overhead, class.Overhead.PodFixed) {
-			return refusePod(a, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead") //nolint:staticcheck // upstream's words
+			return refusePod(a, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
 		}
 		pod.Spec.Overhead = class.Overhead.PodFixed.DeepCopy()
 	}

@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/utils/clock"
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -263,8 +262,3 @@ func (b *bench) containerID(name, container string) string {
 	}
 	return id
 }
-
-// steps is a clock that a test moves, over the real one for what is not waited for.
-func steps() *testclock.FakeClock { return testclock.NewFakeClock(time.Now()) }
-
-var _ clock.WithTicker = (*testclock.FakeClock)(nil)

@@ -204,17 +204,19 @@ type found struct {
 
 // ghost makes as much of a pod as is needed to end it.
 func (f *found) ghost() *corev1.Pod {
+	p := &corev1.Pod{}
 	for _, l := range f.listings {
-		for _, s := range l.sandboxes {
-			ns, name, uid := criconfig.PodOf(s.GetLabels())
-			p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, UID: types.UID(uid)}}
-			for _, c := range f.containers() {
-				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: c})
-			}
-			return p
+		if len(l.sandboxes) == 0 {
+			continue
 		}
+		ns, name, uid := criconfig.PodOf(l.sandboxes[0].GetLabels())
+		p.ObjectMeta = metav1.ObjectMeta{Namespace: ns, Name: name, UID: types.UID(uid)}
+		for _, c := range f.containers() {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: c})
+		}
+		break
 	}
-	return &corev1.Pod{}
+	return p
 }
 
 func (f *found) containers() []string {

@@ -64,11 +64,10 @@ func (a *Agent) measure(ctx context.Context) (evict.Signals, evict.Filesystem) {
 		out.MemoryAvailable = available
 	}
 	out.Node = filesystem(stats.FileSystem(a.KubeletDir, a.Clock.Now()))
-	for _, i := range a.Runtimes.Instances() {
-		if r := imageFileSystem(ctx, i); r != nil {
+	if all := a.Runtimes.Instances(); len(all) > 0 {
+		if r := imageFileSystem(ctx, all[0]); r != nil {
 			out.Image = filesystem(r.ImageFs)
 		}
-		break
 	}
 	return out, out.Image
 }

@@ -11,7 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/httpstream/wsstream"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
 	"k8s.io/apimachinery/pkg/util/proxy"
 	serverproxy "k8s.io/apiserver/pkg/util/proxy"
 )
@@ -111,7 +111,7 @@ func (s *Server) connectLog(w http.ResponseWriter, c *call) {
 	}
 	resp, err := s.Agents.RoundTrip(req)
 	if err != nil {
-		s.fail(w, jsonView, apierrors.NewInternalError(fmt.Errorf("Get %q: %w", u, err))) //nolint:staticcheck // upstream's words
+		s.fail(w, jsonView, apierrors.NewInternalError(fmt.Errorf("Get %q: %w", u, err)))
 		return
 	}
 	defer resp.Body.Close()

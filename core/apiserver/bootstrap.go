@@ -69,12 +69,12 @@ func (s *Server) kubernetesService(address string, port int32) []api.Object {
 			IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}, IPFamilyPolicy: &single,
 			Ports: []corev1.ServicePort{{Name: https, Port: 443, Protocol: tcp, TargetPort: intstr.FromInt32(port)}},
 		}},
-		&corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{ //nolint:staticcheck // legacy clients read it
+		&corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{
 			Name: meta.Name, Namespace: meta.Namespace,
 			Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"},
-		}, Subsets: []corev1.EndpointSubset{{ //nolint:staticcheck // as above
-			Addresses: []corev1.EndpointAddress{{IP: address}},                         //nolint:staticcheck // as above
-			Ports:     []corev1.EndpointPort{{Name: https, Port: port, Protocol: tcp}}, //nolint:staticcheck // as above
+		}, Subsets: []corev1.EndpointSubset{{
+			Addresses: []corev1.EndpointAddress{{IP: address}},
+			Ports:     []corev1.EndpointPort{{Name: https, Port: port, Protocol: tcp}},
 		}}},
 		&discoveryv1.EndpointSlice{
 			ObjectMeta: slice, AddressType: discoveryv1.AddressTypeIPv4,

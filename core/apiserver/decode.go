@@ -172,7 +172,7 @@ func checkKind(got, want schema.GroupVersionKind) error {
 		return nil
 	}
 	if got.Kind != "" && got.Version == "" {
-		return apierrors.NewBadRequest(fmt.Sprintf("Object 'apiVersion' is missing in a body of kind %s", got.Kind)) //nolint:staticcheck // upstream's words
+		return apierrors.NewBadRequest(fmt.Sprintf("Object 'apiVersion' is missing in a body of kind %s", got.Kind))
 	}
 	if got.Kind == "" && got.GroupVersion() == want.GroupVersion() {
 		return nil

@@ -111,7 +111,7 @@ func parseRevision(text string) (int64, error) {
 func newSelector(r *api.Resource, o *ListOptions) (cache.Selector, error) {
 	f, err := cache.NewSelector(r, o.Labels, o.Fields)
 	if err != nil {
-		return f, apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: %v", //nolint:staticcheck // upstream's words
+		return f, apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: %v",
 			r.GroupVersionResource().String(), selectorText(o.Labels), o.Fields, err))
 	}
 	return f, nil

@@ -94,7 +94,7 @@ func Forbidden(a authorizer.Attributes, reason string) error {
 		name = a.GetUser().GetName()
 	}
 	if !a.IsResourceRequest() {
-		return apierrors.NewForbidden(schema.GroupResource{}, "", fmt.Errorf("User %q cannot %s path %q%s", //nolint:staticcheck // upstream's words
+		return apierrors.NewForbidden(schema.GroupResource{}, "", fmt.Errorf("User %q cannot %s path %q%s",
 			name, a.GetVerb(), a.GetPath(), suffix(reason)))
 	}
 	resource := a.GetResource()
@@ -106,7 +106,7 @@ func Forbidden(a authorizer.Attributes, reason string) error {
 		where = fmt.Sprintf(" in the namespace %q", a.GetNamespace())
 	}
 	return apierrors.NewForbidden(schema.GroupResource{Group: a.GetAPIGroup(), Resource: a.GetResource()}, a.GetName(),
-		fmt.Errorf("User %q cannot %s resource %q in API group %q%s%s", name, a.GetVerb(), resource, a.GetAPIGroup(), where, suffix(reason))) //nolint:staticcheck // upstream's words
+		fmt.Errorf("User %q cannot %s resource %q in API group %q%s%s", name, a.GetVerb(), resource, a.GetAPIGroup(), where, suffix(reason)))
 }
 
 func suffix(reason string) string {

@@ -24,7 +24,7 @@ type Cache struct {
 
 	started chan struct{}
 	once    sync.Once
-	ctx     context.Context //nolint:containedctx // the lifetime that Start is given
+	ctx     context.Context
 
 	mu        sync.Mutex
 	informers map[informerKey]*informer

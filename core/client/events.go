@@ -24,7 +24,7 @@ func NewRecorder(ctx context.Context, c client.Client, component, host string) r
 
 // eventSink writes events with any client.
 type eventSink struct {
-	ctx context.Context //nolint:containedctx // the sink's methods have none
+	ctx context.Context
 	api client.Client
 }
 

@@ -42,14 +42,14 @@ func (c *conn) set(cc *grpc.ClientConn, reason error) {
 	c.changed = make(chan struct{})
 }
 
-func (c *conn) get() (*grpc.ClientConn, error, <-chan struct{}) {
+func (c *conn) get() (*grpc.ClientConn, <-chan struct{}, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.current, c.reason, c.changed
+	return c.current, c.changed, c.reason
 }
 
 func (c *conn) wait(ctx context.Context) (*grpc.ClientConn, error) {
-	cc, reason, changed := c.get()
+	cc, changed, reason := c.get()
 	if cc != nil {
 		return cc, nil
 	}
@@ -58,7 +58,7 @@ func (c *conn) wait(ctx context.Context) (*grpc.ClientConn, error) {
 	for {
 		select {
 		case <-changed:
-			if cc, reason, changed = c.get(); cc != nil {
+			if cc, changed, reason = c.get(); cc != nil {
 				return cc, nil
 			}
 		case <-ctx.Done():

@@ -19,6 +19,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
+// podRange has room for a thousand nodes.
+const podRange = "10.128.0.0/9"
+
 // cluster is the Gantry under test.
 type cluster struct {
 	bin, data string
@@ -61,7 +64,7 @@ func (c *cluster) start(ctx context.Context) error {
 	if c.up {
 		return nil
 	}
-	if err := c.gantry(ctx, "up"); err != nil {
+	if err := c.gantry(ctx, "up", "--pod-range", podRange); err != nil {
 		return err
 	}
 	var err error
@@ -78,13 +81,13 @@ func (c *cluster) start(ctx context.Context) error {
 
 func (c *cluster) stop(ctx context.Context) error {
 	c.up = false
-	return c.gantry(ctx, "down")
+	return c.gantry(ctx, "down", "--pod-range", podRange)
 }
 
 func (c *cluster) remove() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if err := c.gantry(ctx, "down", "--purge"); err != nil {
+	if err := c.gantry(ctx, "down", "--purge", "--pod-range", podRange); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 	}
 	_ = os.RemoveAll(c.data)

@@ -52,7 +52,7 @@ type cluster struct {
 	t        *testing.T
 	registry *api.Registry
 	informed *client.Cache
-	ctx      context.Context //nolint:containedctx // the lifetime of the test
+	ctx      context.Context
 	wg       sync.WaitGroup
 }
 

@@ -88,7 +88,7 @@ func (p *Plugin) adopt(ctx context.Context, c *client.Client, image images.Image
 		return fmt.Errorf("unpack: %w", err)
 	}
 	if named, err := reference.ParseDockerRef(image.Name); err == nil {
-		byDigest := images.Image{Name: named.(reference.Named).Name() + "@" + image.Target.Digest.String(), Target: image.Target}
+		byDigest := images.Image{Name: named.Name() + "@" + image.Target.Digest.String(), Target: image.Target}
 		if _, err := c.ImageService().Create(ctx, byDigest); err != nil && !errdefs.IsAlreadyExists(err) {
 			return fmt.Errorf("name by digest: %w", err)
 		}

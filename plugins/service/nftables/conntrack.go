@@ -19,10 +19,14 @@ import (
 func (p *Proxy) flushFlows(s service.Snapshot) error {
 	valid := backends(s)
 	for to := range p.known.byAddress {
-		valid.byAddress[to] = valid.byAddress[to] // A service that is gone has no endpoints.
+		if _, ok := valid.byAddress[to]; !ok {
+			valid.byAddress[to] = nil // a service that is gone has no endpoints
+		}
 	}
 	for to := range p.known.byPort {
-		valid.byPort[to] = valid.byPort[to]
+		if _, ok := valid.byPort[to]; !ok {
+			valid.byPort[to] = nil
+		}
 	}
 	var lines []string
 	for to, from := range valid.byAddress {
