@@ -98,6 +98,16 @@ func TestRegistrar(t *testing.T) {
 	if n.Labels["kept"] != "yes" || n.Labels[corev1.LabelHostname] != "h" {
 		t.Errorf("labels %v", n.Labels)
 	}
+	// What the node controller writes about a silent node is put right at once.
+	unknown := n.DeepCopy()
+	for i := range unknown.Status.Conditions {
+		unknown.Status.Conditions[i].Status = corev1.ConditionUnknown
+	}
+	if err := api.Status().Update(ctx, unknown); err != nil {
+		t.Fatal(err)
+	}
+	until(corev1.ConditionUnknown)
+	until(corev1.ConditionTrue)
 	cancel()
 	<-done
 	var lease coordinationv1.Lease

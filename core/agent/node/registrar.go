@@ -173,9 +173,19 @@ func (h handler) Put(o client.Object) {
 	}
 	before := h.r.node()
 	h.r.take(n)
-	if before == nil || before.Spec.PodCIDR != n.Spec.PodCIDR || before.UID != n.UID {
+	// Others write here, too: after a silence the node controller calls a node Unknown that is well again.
+	if before == nil || before.Spec.PodCIDR != n.Spec.PodCIDR || before.UID != n.UID || readiness(before) != readiness(n) {
 		h.r.Wake()
 	}
+}
+
+func readiness(n *corev1.Node) corev1.ConditionStatus {
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.Status
+		}
+	}
+	return ""
 }
 
 // Remove implements apiwatch.Handler: a node whose object was deleted registers again.

@@ -115,8 +115,10 @@ func (s Spec) Status(old corev1.NodeStatus, h Health, now time.Time) corev1.Node
 }
 
 func set(s *corev1.NodeStatus, t corev1.NodeConditionType, ok bool, reason, message string, now time.Time) {
-	c := corev1.NodeCondition{Type: t, Status: corev1.ConditionFalse, Reason: reason, Message: message,
-		LastHeartbeatTime: metav1.NewTime(now), LastTransitionTime: metav1.NewTime(now)}
+	c := corev1.NodeCondition{
+		Type: t, Status: corev1.ConditionFalse, Reason: reason, Message: message,
+		LastHeartbeatTime: metav1.NewTime(now), LastTransitionTime: metav1.NewTime(now),
+	}
 	if ok {
 		c.Status = corev1.ConditionTrue
 	}
