@@ -13,7 +13,7 @@ SOURCES := $(shell find cmd core interfaces plugins workloads controllers -name 
 LDFLAGS := -s -w -X main.version=$(VERSION)
 KUBECTL_LDFLAGS := -s -w $(foreach v,gitVersion=v$(KUBERNETES) gitMajor=1 gitMinor=37 gitTreeState=clean,-X k8s.io/component-base/version.$(v))
 
-.PHONY: build up down test unit e2e lint generate bench clean images stack
+.PHONY: build up down test test-tools unit e2e lint generate bench clean images stack
 
 build: $(BIN)/gantry $(BIN)/gantry-cni $(BIN)/kubectl $(BIN)/plugins/SHA256SUMS images stack
 
@@ -49,8 +49,12 @@ unit:
 	$(GO) test ./...
 
 # e2e runs real containers, as root, each test in network namespaces of its own without an uplink.
-e2e: build
+e2e: build test-tools
 	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./core/... ./plugins/... ./test/...
+
+# What only tests need: a static shell with tar for the images that they make.
+test-tools:
+	@[ -x /bin/busybox ] || { apt-get update && apt-get install -y busybox-static; }
 
 lint:
 	$(GO) vet ./... && $(GO) vet -tags e2e ./...
