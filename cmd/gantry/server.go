@@ -119,8 +119,10 @@ func (s *server) assemble() {
 	s.api.Agents = s.agentTransport()
 	s.api.Init()
 	s.clientCache = client.NewCache(s.cache, s.registry)
-	s.client = &client.Client{Server: s.api, Cache: s.cache, Registry: s.registry, Manager: "gantry",
-		User: &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}}}
+	s.client = &client.Client{
+		Server: s.api, Cache: s.cache, Registry: s.registry, Manager: "gantry",
+		User: &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}},
+	}
 }
 
 func (s *server) storeHealth(ctx context.Context) error {
@@ -198,10 +200,14 @@ func (s *server) serve(ctx context.Context) error {
 }
 
 func (s *server) servingTLS() (*tls.Config, error) {
-	ips := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.ParseIP(s.advertise),
-		net.IP(netip.MustParsePrefix(s.serviceRange).Masked().Addr().Next().AsSlice())}
-	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-		"kubernetes.default.svc.cluster.local", s.nodeName}
+	ips := []net.IP{
+		net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.ParseIP(s.advertise),
+		net.IP(netip.MustParsePrefix(s.serviceRange).Masked().Addr().Next().AsSlice()),
+	}
+	names := []string{
+		"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+		"kubernetes.default.svc.cluster.local", s.nodeName,
+	}
 	pair, err := s.authority.Issue("apiserver", pki.Identity{CommonName: "gantry-apiserver", Names: names, IPs: ips})
 	if err != nil {
 		return nil, err

@@ -181,8 +181,11 @@ func demoPod(name string) *corev1.Pod {
 		c.Image, c.ImagePullPolicy = "gantry.local/demo:1", corev1.PullIfNotPresent
 		c.TerminationMessagePath = "/dev/termination-log"
 		c.VolumeMounts = []corev1.VolumeMount{
-			{Name: "tmp", MountPath: "/tmp"}, {Name: "c", MountPath: "/c"}, {Name: "s", MountPath: "/s"},
-			{Name: "c", MountPath: "/one", SubPath: "key"}, {Name: "tmp", MountPath: "/sub", SubPath: "a/b"},
+			{Name: "tmp", MountPath: "/tmp"},
+			{Name: "c", MountPath: "/c"},
+			{Name: "s", MountPath: "/s"},
+			{Name: "c", MountPath: "/one", SubPath: "key"},
+			{Name: "tmp", MountPath: "/sub", SubPath: "a/b"},
 		}
 		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}
 		c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")}

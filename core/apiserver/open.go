@@ -43,8 +43,10 @@ func (s *Server) serveOpen(w http.ResponseWriter, req *http.Request) {
 
 func (s *Server) serveVersion(w http.ResponseWriter) {
 	parts := strings.SplitN(strings.TrimPrefix(s.GitVersion, "v"), ".", 3)
-	info := version.Info{GitVersion: s.GitVersion, GoVersion: runtime.Version(), Compiler: runtime.Compiler,
-		Platform: runtime.GOOS + "/" + runtime.GOARCH, GitTreeState: "clean"}
+	info := version.Info{
+		GitVersion: s.GitVersion, GoVersion: runtime.Version(), Compiler: runtime.Compiler,
+		Platform: runtime.GOOS + "/" + runtime.GOARCH, GitTreeState: "clean",
+	}
 	if len(parts) == 3 {
 		info.Major, info.Minor = parts[0], parts[1]
 	}

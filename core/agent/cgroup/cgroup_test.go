@@ -22,8 +22,10 @@ func TestParent(t *testing.T) {
 }
 
 func TestWrites(t *testing.T) {
-	r := &runtimeapi.LinuxContainerResources{CpuShares: 1024, CpuQuota: 50000, CpuPeriod: 100000, MemoryLimitInBytes: 1 << 20,
-		HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 4 << 20}}}
+	r := &runtimeapi.LinuxContainerResources{
+		CpuShares: 1024, CpuQuota: 50000, CpuPeriod: 100000, MemoryLimitInBytes: 1 << 20,
+		HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 4 << 20}},
+	}
 	v2 := []file{{"cpu.weight", "39"}, {"cpu.max", "50000 100000"}, {"memory.max", "1048576"}, {"hugetlb.2MB.max", "4194304"}}
 	if diff := cmp.Diff(v2, v2Writes(r), cmp.AllowUnexported(file{})); diff != "" {
 		t.Error(diff)

@@ -51,7 +51,8 @@ func TestEnvironment(t *testing.T) {
 	c := &corev1.Container{
 		EnvFrom: []corev1.EnvFromSource{{Prefix: "P_", ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: local("cm")}}},
 		Env: []corev1.EnvVar{
-			{Name: "A", Value: "1"}, {Name: "B", Value: "$(A)/$(P_k)"},
+			{Name: "A", Value: "1"},
+			{Name: "B", Value: "$(A)/$(P_k)"},
 			{Name: "S", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: local("s"), Key: "k"}}},
 			{Name: "NONE", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: local("no"), Key: "k", Optional: &yes}}},
 			{Name: "IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}},
@@ -105,8 +106,10 @@ func TestResources(t *testing.T) {
 		want             *runtimeapi.LinuxContainerResources
 	}{
 		{"nothing", nil, nil, &runtimeapi.LinuxContainerResources{CpuShares: 2, CpuPeriod: 100000, OomScoreAdj: 1000}},
-		{"guaranteed", list("500m", "1Gi"), list("500m", "1Gi"),
-			&runtimeapi.LinuxContainerResources{CpuShares: 512, CpuPeriod: 100000, CpuQuota: 50000, MemoryLimitInBytes: gib, OomScoreAdj: -997}},
+		{
+			"guaranteed", list("500m", "1Gi"), list("500m", "1Gi"),
+			&runtimeapi.LinuxContainerResources{CpuShares: 512, CpuPeriod: 100000, CpuQuota: 50000, MemoryLimitInBytes: gib, OomScoreAdj: -997},
+		},
 		{"burstable", list("100m", "1Gi"), nil, &runtimeapi.LinuxContainerResources{CpuShares: 102, CpuPeriod: 100000, OomScoreAdj: 750}},
 		{"the limit stands for the request", nil, list("2", ""), &runtimeapi.LinuxContainerResources{CpuShares: 2048, CpuPeriod: 100000, CpuQuota: 200000, OomScoreAdj: 999}},
 		{"hardly any CPU", list("1m", ""), list("1m", ""), &runtimeapi.LinuxContainerResources{CpuShares: 2, CpuPeriod: 100000, CpuQuota: 1000, OomScoreAdj: 999}},
@@ -155,8 +158,12 @@ func TestVerifyNonRoot(t *testing.T) {
 		img  ImageUser
 		ok   bool
 	}{
-		{"a user", &one, ImageUser{UID: &zero}, true}, {"root", &zero, ImageUser{}, false}, {"an image with a user", nil, ImageUser{UID: &one}, true},
-		{"an image with root", nil, ImageUser{UID: &zero}, false}, {"an image with a name", nil, ImageUser{Name: "www"}, false}, {"an image that does not say", nil, ImageUser{}, false},
+		{"a user", &one, ImageUser{UID: &zero}, true},
+		{"root", &zero, ImageUser{}, false},
+		{"an image with a user", nil, ImageUser{UID: &one}, true},
+		{"an image with root", nil, ImageUser{UID: &zero}, false},
+		{"an image with a name", nil, ImageUser{Name: "www"}, false},
+		{"an image that does not say", nil, ImageUser{}, false},
 	} {
 		c := &corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsNonRoot: &yes, RunAsUser: tc.user}}
 		if err := VerifyNonRoot(testPod(), c, tc.img); (err == nil) != tc.ok {
@@ -175,8 +182,10 @@ func TestDNS(t *testing.T) {
 		cluster ClusterDNS
 		want    *runtimeapi.DNSConfig
 	}{
-		{"cluster first", func(*corev1.Pod) {}, cluster, &runtimeapi.DNSConfig{Servers: []string{"10.96.0.10"},
-			Searches: []string{"ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "example.com"}, Options: []string{"ndots:5"}}},
+		{"cluster first", func(*corev1.Pod) {}, cluster, &runtimeapi.DNSConfig{
+			Servers:  []string{"10.96.0.10"},
+			Searches: []string{"ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "example.com"}, Options: []string{"ndots:5"},
+		}},
 		{"no cluster DNS", func(*corev1.Pod) {}, ClusterDNS{}, host},
 		{"none with options", func(p *corev1.Pod) {
 			p.Spec.DNSPolicy = corev1.DNSNone

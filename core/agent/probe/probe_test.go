@@ -25,10 +25,18 @@ func TestVerdictsNeedTheirThresholds(t *testing.T) {
 		results []Outcome
 		want    []string
 	}{
-		{"three failures in a row", Liveness, corev1.Probe{FailureThreshold: 3}, []Outcome{Failure, Failure, Success, Failure, Failure, Failure},
-			[]string{"", "", "good", "", "", "bad"}},
-		{"two successes in a row", Readiness, corev1.Probe{SuccessThreshold: 2, FailureThreshold: 1}, []Outcome{Success, Failure, Success, Success},
-			[]string{"", "bad", "", "good"}},
+		{
+			"three failures in a row", Liveness,
+			corev1.Probe{FailureThreshold: 3},
+			[]Outcome{Failure, Failure, Success, Failure, Failure, Failure},
+			[]string{"", "", "good", "", "", "bad"},
+		},
+		{
+			"two successes in a row", Readiness,
+			corev1.Probe{SuccessThreshold: 2, FailureThreshold: 1},
+			[]Outcome{Success, Failure, Success, Success},
+			[]string{"", "bad", "", "good"},
+		},
 		{"what could not be tried counts for nothing", Liveness, corev1.Probe{FailureThreshold: 2}, []Outcome{Failure, Unknown, Failure}, []string{"", "", "bad"}},
 		{"a redirect elsewhere is a success", Liveness, corev1.Probe{}, []Outcome{Warning}, []string{"good"}},
 	} {

@@ -84,7 +84,8 @@ func TestOtherKinds(t *testing.T) {
 		{
 			"lease", coordinationv1.SchemeGroupVersion.WithResource("leases"),
 			&coordinationv1.Lease{ObjectMeta: meta, Spec: coordinationv1.LeaseSpec{HolderIdentity: new("me"), LeaseDurationSeconds: new(int32(40))}}, nil,
-			[]any{"x", "me", "<unknown>"}, nil,
+			[]any{"x", "me", "<unknown>"},
+			nil,
 		},
 		{
 			"bad lease", coordinationv1.SchemeGroupVersion.WithResource("leases"),
@@ -97,12 +98,14 @@ func TestOtherKinds(t *testing.T) {
 		{
 			"runtime class", nodev1.SchemeGroupVersion.WithResource("runtimeclasses"),
 			&nodev1.RuntimeClass{ObjectMeta: meta, Handler: "runc"}, &nodev1.RuntimeClass{Handler: "other"},
-			[]any{"x", "runc", "<unknown>"}, []string{"handler: Invalid value"},
+			[]any{"x", "runc", "<unknown>"},
+			[]string{"handler: Invalid value"},
 		},
 		{
 			"bad runtime class", nodev1.SchemeGroupVersion.WithResource("runtimeclasses"),
 			&nodev1.RuntimeClass{ObjectMeta: meta, Scheduling: &nodev1.Scheduling{Tolerations: []corev1.Toleration{{Operator: "Equal"}}}}, nil,
-			[]any{"x", "", "<unknown>"}, []string{"handler: Required value", "scheduling.tolerations[0].operator: Invalid value"},
+			[]any{"x", "", "<unknown>"},
+			[]string{"handler: Required value", "scheduling.tolerations[0].operator: Invalid value"},
 		},
 		{
 			"slice", discoveryv1.SchemeGroupVersion.WithResource("endpointslices"),
@@ -110,7 +113,8 @@ func TestOtherKinds(t *testing.T) {
 				ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Port: new(int32(80))}},
 				Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}}, {Addresses: []string{"10.0.0.2"}}, {Addresses: []string{"10.0.0.3"}}, {Addresses: []string{"10.0.0.4"}}},
 			}, nil,
-			[]any{"x", "IPv4", "80", "10.0.0.1,10.0.0.2,10.0.0.3 + 1 more...", "<unknown>"}, nil,
+			[]any{"x", "IPv4", "80", "10.0.0.1,10.0.0.2,10.0.0.3 + 1 more...", "<unknown>"},
+			nil,
 		},
 		{
 			"bad slice", discoveryv1.SchemeGroupVersion.WithResource("endpointslices"),
@@ -126,23 +130,27 @@ func TestOtherKinds(t *testing.T) {
 		},
 		{
 			"empty slice", discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), &discoveryv1.EndpointSlice{ObjectMeta: meta}, nil,
-			[]any{"x", "", "<unset>", "<unset>", "<unknown>"}, []string{"addressType: Required value"},
+			[]any{"x", "", "<unset>", "<unset>", "<unknown>"},
+			[]string{"addressType: Required value"},
 		},
 		{
 			"priority", schedulingv1.SchemeGroupVersion.WithResource("priorityclasses"),
 			&schedulingv1.PriorityClass{ObjectMeta: meta, Value: 1000}, nil,
-			[]any{"x", int64(1000), false, "<unknown>", "PreemptLowerPriority"}, nil,
+			[]any{"x", int64(1000), false, "<unknown>", "PreemptLowerPriority"},
+			nil,
 		},
 		{
 			"changed priority", schedulingv1.SchemeGroupVersion.WithResource("priorityclasses"),
 			&schedulingv1.PriorityClass{ObjectMeta: meta, Value: 2_000_000_000, PreemptionPolicy: new(corev1.PreemptNever)},
 			&schedulingv1.PriorityClass{Value: 1, PreemptionPolicy: new(corev1.PreemptLowerPriority)},
-			[]any{"x", int64(2_000_000_000), false, "<unknown>", "Never"}, []string{"preemptionPolicy: Invalid value", "value: Forbidden"},
+			[]any{"x", int64(2_000_000_000), false, "<unknown>", "Never"},
+			[]string{"preemptionPolicy: Invalid value", "value: Forbidden"},
 		},
 		{
 			"system name", schedulingv1.SchemeGroupVersion.WithResource("priorityclasses"),
 			&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "system-mine"}}, nil,
-			[]any{"system-mine", int64(0), false, "<unknown>", "PreemptLowerPriority"}, []string{"metadata.name: Forbidden"},
+			[]any{"system-mine", int64(0), false, "<unknown>", "PreemptLowerPriority"},
+			[]string{"metadata.name: Forbidden"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

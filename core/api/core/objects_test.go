@@ -142,8 +142,12 @@ func TestValidateNode(t *testing.T) {
 		want []string
 	}{
 		{"good", corev1.NodeSpec{Taints: []corev1.Taint{{Key: "k", Effect: "NoSchedule"}, {Key: "k", Effect: "NoExecute"}}}, nil, nil},
-		{"taints", corev1.NodeSpec{Taints: []corev1.Taint{{Key: "k", Effect: "NoSchedule"}, {Key: "k", Effect: "NoSchedule"}, {Key: "", Effect: "Odd"}}}, nil,
-			[]string{"spec.taints[1]: Duplicate value", "spec.taints[2].effect: Unsupported value", "spec.taints[2].key: Invalid value"}},
+		{
+			"taints",
+			corev1.NodeSpec{Taints: []corev1.Taint{{Key: "k", Effect: "NoSchedule"}, {Key: "k", Effect: "NoSchedule"}, {Key: "", Effect: "Odd"}}},
+			nil,
+			[]string{"spec.taints[1]: Duplicate value", "spec.taints[2].effect: Unsupported value", "spec.taints[2].key: Invalid value"},
+		},
 		{"two of a family", corev1.NodeSpec{PodCIDRs: []string{"10.0.0.0/24", "10.0.1.0/24"}}, nil, []string{"spec.podCIDRs: Invalid value"}},
 		{"moved", corev1.NodeSpec{PodCIDRs: []string{"10.0.1.0/24"}, ProviderID: "b"}, old, []string{"spec.podCIDRs: Forbidden", "spec.providerID: Forbidden"}},
 	} {

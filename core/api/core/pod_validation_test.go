@@ -89,8 +89,11 @@ func TestValidatePod(t *testing.T) {
 		{"mounts", spec(func(s *corev1.PodSpec) {
 			s.Volumes = []corev1.Volume{{Name: "v"}}
 			s.Containers[0].VolumeMounts = []corev1.VolumeMount{
-				{Name: "v", MountPath: "/v"}, {Name: "v", MountPath: "/v"}, {Name: "v"},
-				{Name: "v", MountPath: "/w", SubPath: "../x"}, {Name: "v", MountPath: "/x", SubPath: "/abs"},
+				{Name: "v", MountPath: "/v"},
+				{Name: "v", MountPath: "/v"},
+				{Name: "v"},
+				{Name: "v", MountPath: "/w", SubPath: "../x"},
+				{Name: "v", MountPath: "/x", SubPath: "/abs"},
 				{Name: "v", MountPath: "/y", MountPropagation: new(corev1.MountPropagationBidirectional)},
 			}
 		}), []string{
@@ -112,7 +115,8 @@ func TestValidatePod(t *testing.T) {
 		}},
 		{"downward volume", volume(corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{{Path: "x"}}}}), []string{"spec.volumes[0].downwardAPI: Required value"}},
 		{"projected volume", volume(corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
-			{}, {ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "t", ExpirationSeconds: new(int64(1))}},
+			{},
+			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "t", ExpirationSeconds: new(int64(1))}},
 			{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "c"}, Items: []corev1.KeyToPath{{Key: "k", Path: "t"}}}},
 		}}}), []string{
 			"spec.volumes[0].projected.sources[0]: Required value",

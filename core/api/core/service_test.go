@@ -80,8 +80,10 @@ func TestValidateService(t *testing.T) {
 			s.SessionAffinity = "ClientIP"
 			s.SessionAffinityConfig = &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: new(int32(90000))}}
 		}, []string{"spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value"}},
-		{"external addresses", func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"127.0.0.1", "x", "192.0.2.1"} },
-			[]string{"spec.externalIPs[0]: Invalid value", "spec.externalIPs[1]: Invalid value"}},
+		{
+			"external addresses", func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"127.0.0.1", "x", "192.0.2.1"} },
+			[]string{"spec.externalIPs[0]: Invalid value", "spec.externalIPs[1]: Invalid value"},
+		},
 		{"external policy inside", func(s *corev1.ServiceSpec) { s.ExternalTrafficPolicy = "Local" }, []string{"spec.externalTrafficPolicy: Invalid value"}},
 		{"balancer things", func(s *corev1.ServiceSpec) {
 			s.LoadBalancerSourceRanges, s.LoadBalancerClass, s.AllocateLoadBalancerNodePorts = []string{"10.0.0.0/8"}, new("a"), new(true)

@@ -79,8 +79,10 @@ func runtimeConf(s network.Sandbox) *libcni.RuntimeConf {
 		ContainerID: s.ID, NetNS: s.NetNS, IfName: interfaceName,
 		Args: [][2]string{
 			{"IgnoreUnknown", "1"},
-			{"K8S_POD_NAMESPACE", s.PodNamespace}, {"K8S_POD_NAME", s.PodName},
-			{"K8S_POD_INFRA_CONTAINER_ID", s.ID}, {"K8S_POD_UID", s.PodUID},
+			{"K8S_POD_NAMESPACE", s.PodNamespace},
+			{"K8S_POD_NAME", s.PodName},
+			{"K8S_POD_INFRA_CONTAINER_ID", s.ID},
+			{"K8S_POD_UID", s.PodUID},
 		},
 		CapabilityArgs: table{},
 	}

@@ -130,8 +130,10 @@ func (c *composer) operation(path string, o operation) object {
 	if o.body != "" {
 		types := []any{"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"}
 		if o.method == "patch" {
-			types = []any{"application/json-patch+json", "application/merge-patch+json",
-				"application/strategic-merge-patch+json", "application/apply-patch+yaml"}
+			types = []any{
+				"application/json-patch+json", "application/merge-patch+json",
+				"application/strategic-merge-patch+json", "application/apply-patch+yaml",
+			}
 		}
 		if c.three {
 			out["requestBody"] = object{"content": c.content(o.body, types), "required": o.method != "delete"}

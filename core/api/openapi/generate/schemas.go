@@ -65,8 +65,10 @@ func loadSchemas(registry *api.Registry) (object, error) {
 	if err := makeModule(dir); err != nil {
 		return nil, err
 	}
-	args := []string{"run", "k8s.io/kube-openapi/cmd/openapi-gen", "--go-header-file", os.DevNull,
-		"--output-dir", filepath.Join(dir, "defs"), "--output-pkg", "generated/defs", "--report-filename", os.DevNull}
+	args := []string{
+		"run", "k8s.io/kube-openapi/cmd/openapi-gen", "--go-header-file", os.DevNull,
+		"--output-dir", filepath.Join(dir, "defs"), "--output-pkg", "generated/defs", "--report-filename", os.DevNull,
+	}
 	if _, err := run(dir, append(args, packagesOf(registry)...)...); err != nil {
 		return nil, err
 	}
