@@ -28,7 +28,7 @@ type managedTarget struct {
 
 func (m *managers) init(*api.Registry) {
 	m.converter = sync.OnceValue(func() managedfields.TypeConverter {
-		return applyconfigurations.NewTypeConverter(scheme.Scheme)
+		return &trusting{TypeConverter: applyconfigurations.NewTypeConverter(scheme.Scheme)}
 	})
 	go m.converter() // takes a while; the first write should not pay for it
 }
@@ -89,8 +89,10 @@ func (s *Server) track(q *api.Request, obj, old api.Object) error {
 	if err != nil {
 		return err
 	}
-	live := old
-	if live == nil {
+	var live api.Object
+	if old != nil {
+		live = q.Resource.ShallowCopy(old) // the library writes to its type
+	} else {
 		live = q.Resource.New()
 		q.Resource.SetType(live)
 	}
