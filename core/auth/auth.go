@@ -56,37 +56,6 @@ func UserOf(ctx context.Context) user.Info {
 	return who
 }
 
-// Impersonate puts who into the request's context, or the user that they ask to act as and may.
-func Impersonate(req *http.Request, who user.Info, may authorizer.UnconditionalAuthorizer) (*http.Request, error) {
-	name, groups := req.Header.Get("Impersonate-User"), req.Header.Values("Impersonate-Group")
-	if name == "" {
-		if len(groups) > 0 {
-			return nil, apierrors.NewBadRequest("requested groups without impersonating a user")
-		}
-		return req.WithContext(WithUser(req.Context(), who)), nil
-	}
-	ask := func(resource, name string) error {
-		a := &authorizer.AttributesRecord{User: who, Verb: "impersonate", APIVersion: "v1", Resource: resource, Name: name, ResourceRequest: true}
-		decision, reason, err := may.Authorize(req.Context(), a)
-		if err != nil {
-			return apierrors.NewInternalError(err)
-		}
-		if decision != authorizer.DecisionAllow {
-			return Forbidden(a, reason)
-		}
-		return nil
-	}
-	err := ask("users", name)
-	for _, g := range groups {
-		err = errors.Join(err, ask("groups", g))
-	}
-	if err != nil {
-		return nil, err
-	}
-	as := &user.DefaultInfo{Name: name, Groups: append(groups[:len(groups):len(groups)], user.AllAuthenticated)}
-	return req.WithContext(WithUser(req.Context(), as)), nil
-}
-
 // Forbidden is the status for a request that was refused, in the words of Kubernetes.
 func Forbidden(a authorizer.Attributes, reason string) error {
 	name := "<nobody>"
