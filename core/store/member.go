@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -20,6 +21,10 @@ type member struct {
 	client *clientv3.Client
 }
 
+// Two segments are allocated ahead; etcd's 64 MiB each would be most of a small disk. The size is a
+// variable of the library that running members read.
+var smallSegments = sync.OnceFunc(func() { wal.SegmentSizeBytes = 16 << 20 })
+
 func startMember(ctx context.Context, cfg Config) (*member, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("start etcd: neither a data folder nor endpoints are given")
@@ -27,8 +32,7 @@ func startMember(ctx context.Context, cfg Config) (*member, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start etcd: %w", err)
 	}
-	// Two segments are allocated ahead; etcd's 64 MiB each would be most of a small disk.
-	wal.SegmentSizeBytes = 16 << 20
+	smallSegments()
 	e, err := embed.StartEtcd(embedConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
