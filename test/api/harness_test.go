@@ -35,15 +35,26 @@ func TestMain(m *testing.M) {
 		etcdmain.Main(os.Args)
 		return
 	}
-	os.Exit(plugintest.Isolate(m))
+	os.Exit(plugintest.Isolate(tests{m}))
+}
+
+// tests are run with a folder for what is built.
+type tests struct{ *testing.M }
+
+var buildDir string
+
+func (m tests) Run() int {
+	var err error
+	if buildDir, err = os.MkdirTemp("", "gantry-api-test"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(buildDir)
+	return m.M.Run()
 }
 
 var buildGantry = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "gantry-api-test")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "gantry")
+	path := filepath.Join(buildDir, "gantry")
 	out, err := exec.Command("go", "build", "-o", path, "../../cmd/gantry").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build gantry: %w: %s", err, out)
