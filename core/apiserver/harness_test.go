@@ -296,7 +296,7 @@ func must[T any](out T, err error) func(testing.TB) T {
 // wantStatus checks code, reason and a part of the message of an API error.
 func wantStatus(t testing.TB, err error, code int32, reason metav1.StatusReason, part string) {
 	t.Helper()
-	status, ok := err.(apierrors.APIStatus) //nolint:errorlint // client-go returns it bare
+	status, ok := err.(apierrors.APIStatus)
 	if !ok {
 		t.Errorf("got %v, want status %d %s", err, code, reason)
 		return
