@@ -85,7 +85,7 @@ func TestAnExpiredContinueHasATokenThatWorks(t *testing.T) {
 	// Revision 1 was before this server was started.
 	_, err := maps.List(t.Context(), metav1.ListOptions{Limit: 2, Continue: continueToken(1, ns+"/m01")})
 	wantStatus(t, err, 410, metav1.StatusReasonExpired, "The provided continue parameter is too old to display a consistent list result")
-	status := err.(apierrors.APIStatus).Status() //nolint:errorlint // as client-go returns it
+	status := err.(apierrors.APIStatus).Status()
 	page := must(maps.List(t.Context(), metav1.ListOptions{Limit: 2, Continue: status.Continue}))(t)
 	if len(page.Items) != 2 || page.Items[0].Name != "m02" || page.Continue == "" {
 		t.Errorf("went on with %+v", page)
