@@ -40,7 +40,7 @@ func TestPatches(t *testing.T) {
 			must(maps.Create(t.Context(), configMap(c.name, "a", "1"), metav1.CreateOptions{}))(t)
 			got, err := maps.Patch(t.Context(), c.name, c.kind, []byte(c.patch), metav1.PatchOptions{})
 			if c.code != 0 {
-				if s, ok := err.(interface{ Status() metav1.Status }); !ok || s.Status().Code != c.code || !strings.Contains(s.Status().Message, c.part) { //nolint:errorlint // as client-go returns it
+				if s, ok := err.(interface{ Status() metav1.Status }); !ok || s.Status().Code != c.code || !strings.Contains(s.Status().Message, c.part) {
 					t.Errorf("got %v, want %d %s", err, c.code, c.part)
 				}
 				return
