@@ -86,7 +86,7 @@ func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cach
 		}
 		if uid := obj.GetUID(); uid != "" && uid != entry.Object.GetUID() {
 			return nil, apierrors.NewConflict(q.Resource.GroupResource(), q.Name, fmt.Errorf(
-				"Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, entry.Object.GetUID())) //nolint:staticcheck // upstream's words
+				"Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, entry.Object.GetUID()))
 		}
 		out, err := s.replace(ctx, q, obj, entry)
 		if !apierrors.IsConflict(err) || conditional || ctx.Err() != nil {
