@@ -15,13 +15,16 @@ KUBECTL_LDFLAGS := -s -w $(foreach v,gitVersion=v$(KUBERNETES) gitMajor=1 gitMin
 
 .PHONY: build up down test test-tools unit e2e lint generate bench clean images stack
 
-build: $(BIN)/gantry $(BIN)/gantry-cni $(BIN)/kubectl $(BIN)/plugins/SHA256SUMS images stack
+build: $(BIN)/gantry $(BIN)/gantry-cni $(BIN)/gantry-shim $(BIN)/kubectl $(BIN)/plugins/SHA256SUMS images stack
 
 $(BIN)/gantry: $(SOURCES)
 	$(GO) build -ldflags "$(LDFLAGS)" -o $@ ./cmd/gantry
 
 $(BIN)/gantry-cni: $(SOURCES)
 	$(GO) build -ldflags "$(LDFLAGS)" -o $@ ./cmd/gantry-cni
+
+$(BIN)/gantry-shim: cmd/gantry-shim/main.go go.mod go.sum
+	$(GO) build -ldflags "$(LDFLAGS)" -o $@ ./cmd/gantry-shim
 
 $(BIN)/kubectl: cmd/kubectl/main.go go.mod go.sum
 	$(GO) build -ldflags "$(KUBECTL_LDFLAGS)" -o $@ ./cmd/kubectl

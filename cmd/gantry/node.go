@@ -102,7 +102,8 @@ func (n *node) hostConfig(bin string) pluginhost.Config {
 				Root: n.path("containerd"), State: filepath.Join(n.runDir(), "c"), Stack: stack,
 				PauseArchive: filepath.Join(bin, "images", "pause.tar"),
 				Shim:         filepath.Join(bin, "gantry-cni"), AttachSocket: n.attachSocket(),
-				CertsDir: n.path("certs.d"),
+				ShimFront: filepath.Join(bin, "gantry-shim"),
+				CertsDir:  n.path("certs.d"),
 			}},
 			{Kind: plugin.Network, Name: "cni", Config: cni.Config{
 				Dir: n.path("cni"), BinDirs: []string{filepath.Join(stack, "cni")},

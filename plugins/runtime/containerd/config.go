@@ -57,12 +57,16 @@ func (c Config) render(m machine) ([]byte, error) {
 	if m.overlayRoot {
 		snapshotter = "native"
 	}
+	shim := c.ShimFront
+	if shim == "" {
+		shim = c.shim()
+	}
 	runc := table{
 		"runtime_type": "io.containerd.runc.v2",
-		"runtime_path": filepath.Join(c.Stack, "containerd-shim-runc-v2"),
+		"runtime_path": shim,
 		"sandboxer":    "podsandbox",
 		"options": table{
-			"BinaryName": filepath.Join(c.Stack, "runc"), "Root": filepath.Join(c.State, "runc"), "SystemdCgroup": c.SystemdCgroup,
+			"BinaryName": filepath.Join(c.Stack, "runc"), "Root": c.runcRoot(), "SystemdCgroup": c.SystemdCgroup,
 		},
 	}
 	text, err := toml.Marshal(table{

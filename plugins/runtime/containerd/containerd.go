@@ -33,6 +33,8 @@ type Config struct {
 	// sandboxes have a loopback interface only.
 	Shim         string
 	AttachSocket string
+	// ShimFront, if set, is run in place of containerd-shim-runc-v2 and becomes it when it has to (cmd/gantry-shim).
+	ShimFront string
 	// CertsDir holds a folder a registry (hosts.toml); see containerd's docs/hosts.md.
 	CertsDir string
 	// SystemdCgroup lets systemd manage the cgroups; the default is to write cgroupfs.
@@ -54,6 +56,8 @@ func (c Config) check() error {
 const maxState = 40
 
 func (c Config) socket() string     { return filepath.Join(c.State, "c.sock") }
+func (c Config) shim() string       { return filepath.Join(c.Stack, "containerd-shim-runc-v2") }
+func (c Config) runcRoot() string   { return filepath.Join(c.State, "runc") }
 func (c Config) configFile() string { return filepath.Join(c.Root, "config.toml") }
 func (c Config) processFile() string {
 	return filepath.Join(c.State, "process.json")

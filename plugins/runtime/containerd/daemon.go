@@ -89,7 +89,8 @@ func (d *daemon) launch(digest string) (record, error) {
 	cmd := exec.Command(filepath.Join(d.config.Stack, "containerd"), "--config", d.config.configFile(), "--log-level", "warn")
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Dir = d.config.Root
-	cmd.Env = append(os.Environ(), "GOGC=60", "PATH="+d.config.Stack+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "GOGC=60", "PATH="+d.config.Stack+":"+os.Getenv("PATH"),
+		"GANTRY_SHIM="+d.config.shim(), "GANTRY_RUNC_ROOT="+d.config.runcRoot()) // for ShimFront
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return record{}, fmt.Errorf("start containerd: %w", err)

@@ -78,7 +78,7 @@ func Cleanup(ctx context.Context, c Config) error {
 
 // deleteContainers lets runc kill and delete each container it knows, which removes their cgroups.
 func (c Config) deleteContainers(ctx context.Context) error {
-	root := filepath.Join(c.State, "runc", namespace)
+	root := filepath.Join(c.runcRoot(), namespace)
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		if os.IsNotExist(err) {
