@@ -72,7 +72,8 @@ func (c *cluster) command(ctx context.Context, name string, args ...string) *exe
 		name = "nsenter"
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "GANTRY_DATA="+c.dir, "KUBECONFIG="+c.kubeconfig(), "PATH="+binDir()+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "GANTRY_DATA="+c.dir, "KUBECONFIG="+c.kubeconfig(),
+		"KUBECACHEDIR="+filepath.Join(os.Getenv(dataEnv), "cache"), "PATH="+binDir()+":"+os.Getenv("PATH"))
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
