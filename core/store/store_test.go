@@ -157,12 +157,11 @@ func TestRoomIsMadeWhenItIsWanted(t *testing.T) {
 	defer s.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	rev, err := s.Create(ctx, "/registry/a", []byte("1"), 0)
+	first, err := s.Create(ctx, "/registry/a", []byte("1"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := rev
-	if rev, err = s.Update(ctx, "/registry/a", []byte("2"), rev, 0); err != nil {
+	if _, err := s.Update(ctx, "/registry/a", []byte("2"), first, 0); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
