@@ -14,13 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // deadline bounds each single thing that a test waits for.
@@ -31,11 +26,6 @@ type cluster struct {
 	dir string
 	// netns is the path of the network namespace it runs in; empty is the tests' own.
 	netns string
-
-	once   sync.Once
-	client kubernetes.Interface
-	config *rest.Config
-	err    error
 }
 
 func newCluster(dir, netns string) (*cluster, error) {
@@ -129,21 +119,6 @@ func (c *cluster) keepLog() {
 		return
 	}
 	fmt.Fprintf(os.Stderr, "the end of the log:\n%s\n", raw[max(0, len(raw)-20000):])
-}
-
-// api is a client of the cluster; only for one in the tests' own network namespace.
-func (c *cluster) api(t *testing.T) kubernetes.Interface {
-	t.Helper()
-	c.once.Do(func() {
-		if c.config, c.err = clientcmd.BuildConfigFromFlags("", c.kubeconfig()); c.err == nil {
-			c.config.QPS = -1
-			c.client, c.err = kubernetes.NewForConfig(c.config)
-		}
-	})
-	if c.err != nil {
-		t.Fatal(c.err)
-	}
-	return c.client
 }
 
 // kubectl runs kubectl, which must succeed, and returns what it printed.
