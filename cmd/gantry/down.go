@@ -111,7 +111,7 @@ func (n *node) removePods(ctx context.Context) error {
 func removeEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) > 0 {
-		return nil //nolint:nilerr // it is not there, or not ours alone
+		return nil
 	}
 	return os.Remove(dir)
 }

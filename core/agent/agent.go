@@ -61,7 +61,7 @@ type Agent struct {
 	registered chan struct{}
 
 	mu       sync.Mutex
-	ctx      context.Context //nolint:containedctx // the life of Run, for goroutines of pods
+	ctx      context.Context
 	workers  map[types.UID]*worker
 	owners   map[string]*worker
 	names    map[string]string

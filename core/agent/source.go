@@ -17,7 +17,7 @@ import (
 
 // source reads what an environment refers to.
 type source struct {
-	ctx       context.Context //nolint:containedctx // it lives for one call
+	ctx       context.Context
 	a         *Agent
 	namespace string
 }

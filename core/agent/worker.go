@@ -31,8 +31,8 @@ type worker struct {
 	inbox []func()
 
 	// The rest belongs to the goroutine.
-	ctx      context.Context //nolint:containedctx // the life of the agent
-	ending   context.Context //nolint:containedctx // ends when the pod is to end
+	ctx      context.Context
+	ending   context.Context
 	end      context.CancelFunc
 	cur      *corev1.Pod
 	obs      *pod.Observed

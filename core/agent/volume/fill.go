@@ -19,7 +19,7 @@ import (
 // filler is one Prepare call.
 type filler struct {
 	*Manager
-	ctx    context.Context //nolint:containedctx // it lives for one call
+	ctx    context.Context
 	pod    *corev1.Pod
 	fields criconfig.Fields
 	st     *state
