@@ -87,6 +87,10 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if path == definitionsPath && req.Method == http.MethodGet && s.Registry.Resource(definitions) == nil {
+		if err := s.authorizePath(req); err != nil {
+			s.fail(w, jsonView, err)
+			return
+		}
 		serveNoDefinitions(w)
 		return
 	}
