@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -247,7 +248,10 @@ func Same(a, b *corev1.PodStatus) bool {
 	x, y := a.DeepCopy(), b.DeepCopy()
 	normalise(x)
 	normalise(y)
-	return x.String() == y.String()
+	// The message is canonical for our purpose: maps are written in order, and times in whole seconds.
+	m, err := x.Marshal()
+	n, err2 := y.Marshal()
+	return err == nil && err2 == nil && bytes.Equal(m, n)
 }
 
 func normalise(s *corev1.PodStatus) {
