@@ -122,6 +122,14 @@ func (r *Resource) CopyBody(dst, src Object) {
 	}
 }
 
+// ClearBody empties what CopyBody copies.
+func (r *Resource) ClearBody(obj Object) {
+	v := reflect.ValueOf(obj).Elem()
+	for _, i := range r.body {
+		v.Field(i).SetZero()
+	}
+}
+
 // SameBody tells whether two objects differ in metadata and status at most.
 func (r *Resource) SameBody(a, b Object) bool {
 	x, y := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()

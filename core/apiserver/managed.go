@@ -96,7 +96,23 @@ func (s *Server) track(q *api.Request, obj, old api.Object) error {
 		live = q.Resource.New()
 		q.Resource.SetType(live)
 	}
-	m.UpdateNoErrors(live, obj, manager(q))
+	if old == nil || !q.Resource.HasStatus || setsStatus(q) {
+		m.UpdateNoErrors(live, obj, manager(q))
+		wholeSeconds(obj)
+		return nil
+	}
+	// A write changes either the status or the rest, and the library would compare both, which is most of
+	// the work. What neither side has is owned and disowned by nobody.
+	changed := q.Resource.ShallowCopy(obj)
+	for _, half := range []api.Object{live, changed} {
+		if q.Subresource == "status" {
+			q.Resource.ClearBody(half)
+		} else {
+			q.Resource.CopyStatus(half, nil)
+		}
+	}
+	m.UpdateNoErrors(live, changed, manager(q))
+	obj.SetManagedFields(changed.GetManagedFields())
 	wholeSeconds(obj)
 	return nil
 }
