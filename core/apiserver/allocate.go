@@ -105,7 +105,8 @@ func (a *portAllocator) number(port int32) (uint64, bool) {
 	return uint64(n), n >= 0 && uint64(n) < a.size
 }
 
-// allocate gives a service its cluster IP and node ports. The result must be called when the write is
+// allocate gives a service its cluster IP and node ports; what an update left out the kind's Prepare has
+// taken over from the old object. The result must be called when the write is
 // done: it frees what the service no longer has, or what it would have got.
 func (s *Server) allocate(_ context.Context, q *api.Request, obj, old api.Object) (func(written bool), error) {
 	svc, ok := obj.(*corev1.Service)
@@ -115,8 +116,6 @@ func (s *Server) allocate(_ context.Context, q *api.Request, obj, old api.Object
 	before, _ := old.(*corev1.Service)
 	if before == nil {
 		before = &corev1.Service{}
-	} else {
-		inherit(svc, before)
 	}
 	a := &allocation{s: s}
 	errs := a.clusterIP(svc, before)
@@ -159,27 +158,6 @@ func needsNodePorts(svc *corev1.Service) bool {
 		return svc.Spec.AllocateLoadBalancerNodePorts == nil || *svc.Spec.AllocateLoadBalancerNodePorts
 	}
 	return svc.Spec.Type == corev1.ServiceTypeNodePort
-}
-
-// inherit keeps what an update leaves out: clients that replace a service need not know its addresses.
-func inherit(svc, old *corev1.Service) {
-	if needsClusterIP(svc) && needsClusterIP(old) && svc.Spec.ClusterIP == "" {
-		svc.Spec.ClusterIP = old.Spec.ClusterIP
-		if len(svc.Spec.ClusterIPs) == 0 {
-			svc.Spec.ClusterIPs = old.Spec.ClusterIPs
-		}
-	}
-	if !needsNodePorts(svc) || !needsNodePorts(old) {
-		return
-	}
-	for i := range svc.Spec.Ports {
-		p := &svc.Spec.Ports[i]
-		for _, had := range old.Spec.Ports {
-			if p.NodePort == 0 && had.Port == p.Port && had.Protocol == p.Protocol {
-				p.NodePort = had.NodePort
-			}
-		}
-	}
 }
 
 func (a *allocation) clusterIP(svc, old *corev1.Service) field.ErrorList {

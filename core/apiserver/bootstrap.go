@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/scheduling"
 )
 
 // Bootstrap creates what every client expects of a cluster, where it is missing, and makes the service
@@ -26,8 +26,8 @@ func (s *Server) Bootstrap(ctx context.Context, address string, port int32) erro
 			return err
 		}
 	}
-	for _, class := range systemPriorities {
-		if err := s.ensure(ctx, class.DeepCopy()); err != nil {
+	for _, class := range scheduling.SystemClasses() {
+		if err := s.ensure(ctx, &class); err != nil {
 			return err
 		}
 	}
@@ -37,17 +37,6 @@ func (s *Server) Bootstrap(ctx context.Context, address string, port int32) erro
 		}
 	}
 	return nil
-}
-
-var systemPriorities = []*schedulingv1.PriorityClass{
-	{
-		ObjectMeta: metav1.ObjectMeta{Name: "system-cluster-critical"}, Value: 2_000_000_000,
-		Description: "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
-	},
-	{
-		ObjectMeta: metav1.ObjectMeta{Name: "system-node-critical"}, Value: 2_000_001_000,
-		Description: "Used for system critical pods that must not be moved from their current node.",
-	},
 }
 
 // kubernetesService is how pods find the API: the first address of the service range.
