@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/apiserver/fastjson"
 )
 
 // maxBody is the size of the largest request body, as upstream's.
@@ -38,10 +39,14 @@ func readBody(req *http.Request) ([]byte, error) {
 	if req.ContentLength > maxBody {
 		return nil, errTooLarge
 	}
-	var buf bytes.Buffer
-	if req.ContentLength > 0 {
-		buf.Grow(int(req.ContentLength) + bytes.MinRead)
+	if req.ContentLength >= 0 {
+		data := make([]byte, req.ContentLength)
+		if _, err := io.ReadFull(req.Body, data); err != nil {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("read the body: %v", err))
+		}
+		return data, nil
 	}
+	var buf bytes.Buffer
 	if _, err := buf.ReadFrom(io.LimitReader(req.Body, maxBody+1)); err != nil {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("read the body: %v", err))
 	}
@@ -134,11 +139,13 @@ func decodeJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, st
 	return err
 }
 
-// unmarshalJSON is decodeJSON without its words around what is wrong with the data.
+// unmarshalJSON is decodeJSON without its words around what is wrong with the data. obj is zero.
 func unmarshalJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict api.FieldValidation, warn func(string)) error {
 	var loose []error
 	var err error
-	if strict == api.ValidationIgnore || strict == api.ValidationWarn && warn == nil {
+	if fastjson.Unmarshal(data, obj) {
+		// Nothing is wrong with it.
+	} else if strict == api.ValidationIgnore || strict == api.ValidationWarn && warn == nil {
 		err = kjson.UnmarshalCaseSensitivePreserveInts(data, obj)
 	} else {
 		loose, err = kjson.UnmarshalStrict(data, obj)
