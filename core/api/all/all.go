@@ -8,6 +8,7 @@ import (
 	"github.com/gantryio/gantry/core/api/core"
 	"github.com/gantryio/gantry/core/api/discovery"
 	"github.com/gantryio/gantry/core/api/node"
+	"github.com/gantryio/gantry/core/api/policy"
 	"github.com/gantryio/gantry/core/api/scheduling"
 )
 
@@ -19,16 +20,21 @@ func Kinds() *api.Registry {
 		core.Events.Resource(),
 		core.Namespaces.Resource(),
 		core.Nodes.Resource(),
+		core.PersistentVolumeClaims.Resource(),
 		core.Pods.Resource(),
+		core.ReplicationControllers.Resource(),
 		core.Secrets.Resource(),
 		core.ServiceAccounts.Resource(),
 		core.Services.Resource(),
 		apps.ControllerRevisions.Resource(),
+		apps.DaemonSets.Resource(),
 		apps.Deployments.Resource(),
 		apps.ReplicaSets.Resource(),
+		apps.StatefulSets.Resource(),
 		coordination.Leases.Resource(),
 		discovery.EndpointSlices.Resource(),
 		node.RuntimeClasses.Resource(),
+		policy.PodDisruptionBudgets.Resource(),
 		scheduling.PriorityClasses.Resource(),
 	)
 }

@@ -27,6 +27,8 @@ func TestKeys(t *testing.T) {
 		"namespaces": "/registry/namespaces/b", "nodes": "/registry/minions/b", "pods": "/registry/pods/a/b",
 		"secrets": "/registry/secrets/a/b", "serviceaccounts": "/registry/serviceaccounts/a/b", "services": "/registry/services/specs/a/b",
 		"controllerrevisions": "/registry/controllerrevisions/a/b", "deployments": "/registry/deployments/a/b", "replicasets": "/registry/replicasets/a/b",
+		"daemonsets": "/registry/daemonsets/a/b", "statefulsets": "/registry/statefulsets/a/b", "poddisruptionbudgets": "/registry/poddisruptionbudgets/a/b",
+		"persistentvolumeclaims": "/registry/persistentvolumeclaims/a/b", "replicationcontrollers": "/registry/controllers/a/b",
 		"leases": "/registry/leases/a/b", "endpointslices": "/registry/endpointslices/a/b",
 		"runtimeclasses": "/registry/runtimeclasses/b", "priorityclasses": "/registry/priorityclasses/b",
 	}

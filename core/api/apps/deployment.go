@@ -41,8 +41,8 @@ var Deployments = api.Kind[appsv1.Deployment]{
 		{Name: "Up-to-date", Description: "Pods of the wanted template.", Cell: func(d *appsv1.Deployment) any { return int64(d.Status.UpdatedReplicas) }},
 		{Name: "Available", Description: "Pods ready for at least minReadySeconds.", Cell: func(d *appsv1.Deployment) any { return int64(d.Status.AvailableReplicas) }},
 		api.AgeColumn[appsv1.Deployment](),
-		{Name: "Containers", Priority: 1, Description: "Names of each container in the template.", Cell: func(d *appsv1.Deployment) any { return containerNames(&d.Spec.Template) }},
-		{Name: "Images", Priority: 1, Description: "Images referenced by each container in the template.", Cell: func(d *appsv1.Deployment) any { return containerImages(&d.Spec.Template) }},
+		{Name: "Containers", Priority: 1, Description: "Names of each container in the template.", Cell: func(d *appsv1.Deployment) any { return core.ContainerNames(&d.Spec.Template) }},
+		{Name: "Images", Priority: 1, Description: "Images referenced by each container in the template.", Cell: func(d *appsv1.Deployment) any { return core.ContainerImages(&d.Spec.Template) }},
 		{Name: "Selector", Priority: 1, Description: "The labels of the pods.", Cell: func(d *appsv1.Deployment) any { return selectorText(d.Spec.Selector) }},
 	},
 }

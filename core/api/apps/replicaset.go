@@ -35,8 +35,8 @@ var ReplicaSets = api.Kind[appsv1.ReplicaSet]{
 		{Name: "Current", Type: "integer", Description: "Number of pods.", Cell: func(rs *appsv1.ReplicaSet) any { return int64(rs.Status.Replicas) }},
 		{Name: "Ready", Type: "integer", Description: "Number of ready pods.", Cell: func(rs *appsv1.ReplicaSet) any { return int64(rs.Status.ReadyReplicas) }},
 		api.AgeColumn[appsv1.ReplicaSet](),
-		{Name: "Containers", Priority: 1, Description: "Names of each container in the template.", Cell: func(rs *appsv1.ReplicaSet) any { return containerNames(&rs.Spec.Template) }},
-		{Name: "Images", Priority: 1, Description: "Images referenced by each container in the template.", Cell: func(rs *appsv1.ReplicaSet) any { return containerImages(&rs.Spec.Template) }},
+		{Name: "Containers", Priority: 1, Description: "Names of each container in the template.", Cell: func(rs *appsv1.ReplicaSet) any { return core.ContainerNames(&rs.Spec.Template) }},
+		{Name: "Images", Priority: 1, Description: "Images referenced by each container in the template.", Cell: func(rs *appsv1.ReplicaSet) any { return core.ContainerImages(&rs.Spec.Template) }},
 		{Name: "Selector", Priority: 1, Description: "The labels of the pods.", Cell: func(rs *appsv1.ReplicaSet) any { return metav1.FormatLabelSelector(rs.Spec.Selector) }},
 	},
 	Fields: map[string]func(*appsv1.ReplicaSet) string{

@@ -2,6 +2,7 @@ package apps
 
 import (
 	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -48,18 +49,22 @@ func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
 	if s.ObservedGeneration < 0 {
 		errs = append(errs, field.Invalid(p.Child("observedGeneration"), s.ObservedGeneration, "must be greater than or equal to 0"))
 	}
-	return append(errs, validateCollisions(s.CollisionCount, old, p.Child("collisionCount"))...)
+	var before *int32
+	if old != nil {
+		before = old.Status.CollisionCount
+	}
+	return append(errs, validateCollisions(s.CollisionCount, before, p.Child("collisionCount"))...)
 }
 
 // validateCollisions lets the counter, which keeps names apart, only grow.
-func validateCollisions(now *int32, old *appsv1.Deployment, p *field.Path) field.ErrorList {
+func validateCollisions(now, old *int32, p *field.Path) field.ErrorList {
 	if now != nil && *now < 0 {
 		return nonNegative(*now, p)
 	}
-	if old == nil || old.Status.CollisionCount == nil {
+	if old == nil {
 		return nil
 	}
-	if now == nil || *now < *old.Status.CollisionCount {
+	if now == nil || *now < *old {
 		return field.ErrorList{field.Invalid(p, now, "cannot be decremented")}
 	}
 	return nil
@@ -76,4 +81,38 @@ func validateReplicaSetStatus(rs, _ *appsv1.ReplicaSet) field.ErrorList {
 		errs = append(errs, field.Invalid(p.Child("observedGeneration"), s.ObservedGeneration, "must be greater than or equal to 0"))
 	}
 	return errs
+}
+
+func validateStatefulSetStatus(set, old *appsv1.StatefulSet) field.ErrorList {
+	s, p := &set.Status, field.NewPath("status")
+	all := &count{name: "replicas", value: s.Replicas}
+	ready := &count{name: "readyReplicas", value: s.ReadyReplicas, most: []*count{all}}
+	errs := checkCounts(p, all, ready,
+		&count{name: "currentReplicas", value: s.CurrentReplicas, most: []*count{all}},
+		&count{name: "updatedReplicas", value: s.UpdatedReplicas, most: []*count{all}},
+		&count{name: "availableReplicas", value: s.AvailableReplicas, most: []*count{all, ready}})
+	errs = append(errs, validation.ValidateNonnegativeField(s.ObservedGeneration, p.Child("observedGeneration"))...)
+	var before *int32
+	if old != nil {
+		before = old.Status.CollisionCount
+	}
+	return append(errs, validateCollisions(s.CollisionCount, before, p.Child("collisionCount"))...)
+}
+
+func validateDaemonSetStatus(d, old *appsv1.DaemonSet) field.ErrorList {
+	s, p := &d.Status, field.NewPath("status")
+	errs := checkCounts(p,
+		&count{name: "currentNumberScheduled", value: s.CurrentNumberScheduled},
+		&count{name: "numberMisscheduled", value: s.NumberMisscheduled},
+		&count{name: "desiredNumberScheduled", value: s.DesiredNumberScheduled},
+		&count{name: "numberReady", value: s.NumberReady},
+		&count{name: "updatedNumberScheduled", value: s.UpdatedNumberScheduled},
+		&count{name: "numberAvailable", value: s.NumberAvailable},
+		&count{name: "numberUnavailable", value: s.NumberUnavailable})
+	errs = append(errs, validation.ValidateNonnegativeField(s.ObservedGeneration, p.Child("observedGeneration"))...)
+	var before *int32
+	if old != nil {
+		before = old.Status.CollisionCount
+	}
+	return append(errs, validateCollisions(s.CollisionCount, before, p.Child("collisionCount"))...)
 }

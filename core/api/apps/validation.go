@@ -38,8 +38,8 @@ func validateSelector(s *metav1.LabelSelector, kind string, p *field.Path) (labe
 	return selector, errs
 }
 
-// validateTemplate checks the pods that a workload which never ends makes.
-func validateTemplate(t *corev1.PodTemplateSpec, selector labels.Selector, replicas int32, p *field.Path) field.ErrorList {
+// validateTemplate checks the pods that a workload which never ends makes; kind is what refusals name.
+func validateTemplate(kind string, t *corev1.PodTemplateSpec, selector labels.Selector, replicas int32, p *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if selector != nil && !selector.Empty() && !selector.Matches(labels.Set(t.Labels)) {
 		errs = append(errs, field.Invalid(p.Child("metadata", "labels"), t.Labels, "`selector` does not match template `labels`"))
@@ -52,7 +52,7 @@ func validateTemplate(t *corev1.PodTemplateSpec, selector labels.Selector, repli
 		errs = append(errs, field.NotSupported(p.Child("spec", "restartPolicy"), t.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
 	}
 	if t.Spec.ActiveDeadlineSeconds != nil {
-		errs = append(errs, field.Forbidden(p.Child("spec", "activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported"))
+		errs = append(errs, field.Forbidden(p.Child("spec", "activeDeadlineSeconds"), fmt.Sprintf("activeDeadlineSeconds in %s is not Supported", kind)))
 	}
 	return errs
 }
@@ -74,7 +74,7 @@ func validateDeployment(d, old *appsv1.Deployment) field.ErrorList {
 	errs := nonNegative(replicasOf(spec.Replicas), p.Child("replicas"))
 	selector, wrong := validateSelector(spec.Selector, "deployment", p.Child("selector"))
 	errs = append(errs, wrong...)
-	errs = append(errs, validateTemplate(&spec.Template, selector, replicasOf(spec.Replicas), p.Child("template"))...)
+	errs = append(errs, validateTemplate("ReplicaSet", &spec.Template, selector, replicasOf(spec.Replicas), p.Child("template"))...)
 	errs = append(errs, validateStrategy(&spec.Strategy, p.Child("strategy"))...)
 	errs = append(errs, nonNegative(spec.MinReadySeconds, p.Child("minReadySeconds"))...)
 	if spec.RevisionHistoryLimit != nil {
@@ -157,7 +157,7 @@ func validateReplicaSet(rs, old *appsv1.ReplicaSet) field.ErrorList {
 	errs = append(errs, nonNegative(spec.MinReadySeconds, p.Child("minReadySeconds"))...)
 	selector, wrong := validateSelector(spec.Selector, "deployment", p.Child("selector"))
 	errs = append(errs, wrong...)
-	errs = append(errs, validateTemplate(&spec.Template, selector, replicasOf(spec.Replicas), p.Child("template"))...)
+	errs = append(errs, validateTemplate("ReplicaSet", &spec.Template, selector, replicasOf(spec.Replicas), p.Child("template"))...)
 	if old != nil {
 		errs = append(errs, validation.ValidateImmutableField(spec.Selector, old.Spec.Selector, p.Child("selector"))...)
 	}
