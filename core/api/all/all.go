@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/apps"
+	"github.com/gantryio/gantry/core/api/batch"
 	"github.com/gantryio/gantry/core/api/coordination"
 	"github.com/gantryio/gantry/core/api/core"
 	"github.com/gantryio/gantry/core/api/discovery"
@@ -31,6 +32,8 @@ func Kinds() *api.Registry {
 		apps.Deployments.Resource(),
 		apps.ReplicaSets.Resource(),
 		apps.StatefulSets.Resource(),
+		batch.CronJobs.Resource(),
+		batch.Jobs.Resource(),
 		coordination.Leases.Resource(),
 		discovery.EndpointSlices.Resource(),
 		node.RuntimeClasses.Resource(),

@@ -29,6 +29,7 @@ func TestKeys(t *testing.T) {
 		"controllerrevisions": "/registry/controllerrevisions/a/b", "deployments": "/registry/deployments/a/b", "replicasets": "/registry/replicasets/a/b",
 		"daemonsets": "/registry/daemonsets/a/b", "statefulsets": "/registry/statefulsets/a/b", "poddisruptionbudgets": "/registry/poddisruptionbudgets/a/b",
 		"persistentvolumeclaims": "/registry/persistentvolumeclaims/a/b", "replicationcontrollers": "/registry/controllers/a/b",
+		"cronjobs": "/registry/cronjobs/a/b", "jobs": "/registry/jobs/a/b",
 		"leases": "/registry/leases/a/b", "endpointslices": "/registry/endpointslices/a/b",
 		"runtimeclasses": "/registry/runtimeclasses/b", "priorityclasses": "/registry/priorityclasses/b",
 	}

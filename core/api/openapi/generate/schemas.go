@@ -28,6 +28,7 @@ var extraPackages = []string{
 	"k8s.io/apimachinery/pkg/version",
 	"k8s.io/api/autoscaling/v1",
 	"k8s.io/api/policy/v1",
+	"k8s.io/api/scheduling/v1alpha3", // jobs refer to it
 	"k8s.io/api/authentication/v1",
 }
 
