@@ -12,13 +12,16 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/storage"
 	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.uber.org/zap"
 )
 
 // member is the embedded etcd: one voter without listeners, reached by function calls.
 type member struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
+	quota  storage.Quota
 }
 
 // Two segments are allocated ahead; etcd's 64 MiB each would be most of a small disk. The size is a
@@ -49,7 +52,10 @@ func startMember(ctx context.Context, cfg Config) (*member, error) {
 		e.Close()
 		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, ctx.Err())
 	}
-	return &member{etcd: e, client: v3client.New(e.Server)}, nil
+	return &member{
+		etcd: e, client: v3client.New(e.Server),
+		quota: storage.NewBackendQuota(zap.NewNop(), cfg.quota(), e.Server.Backend(), "store"),
+	}, nil
 }
 
 func embedConfig(cfg Config) *embed.Config {

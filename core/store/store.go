@@ -12,6 +12,8 @@ import (
 	"math"
 	"sync/atomic"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -41,6 +43,7 @@ type KV struct {
 type Store struct {
 	client *clientv3.Client
 	member *member // nil when etcd is external
+	hot    hot
 	leases leases
 	space  space // of the embedded member
 
@@ -51,6 +54,15 @@ type Store struct {
 	acked atomic.Int64
 }
 
+// hot is the part of etcd's API that every write goes through.
+type hot interface {
+	txn(ctx context.Context, req *pb.TxnRequest) (*pb.TxnResponse, error)
+	// watch calls visit with the events under prefix, whole revisions in order. When there are none, all
+	// has been seen up to the given revision.
+	watch(ctx context.Context, prefix string, revision int64, visit func(events []*mvccpb.Event, seen int64) error) error
+	askProgress(ctx context.Context) error
+}
+
 // Open starts the embedded member or connects to the endpoints of cfg, and waits until it answers.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{pressed: make(chan struct{}, 1)}
@@ -59,11 +71,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		if s.member, err = startMember(ctx, cfg); err != nil {
 			return nil, err
 		}
-		s.client = s.member.client
+		s.client, s.hot = s.member.client, s.member
 		s.space.dir, s.space.reserve, s.space.unused = cfg.Dir, cfg.reserve(), s.member.unused
 		s.space.room.Store(math.MaxUint64) // until it has been looked at
 	} else if s.client, err = dial(cfg); err != nil {
 		return nil, err
+	} else {
+		s.hot = remote{client: s.client, kv: clientv3.RetryKVClient(s.client)}
 	}
 	s.leases.client = s.client
 	if _, err := s.remoteRevision(ctx); err != nil {
@@ -116,47 +130,53 @@ func (s *Store) put(ctx context.Context, key string, value []byte, revision, ttl
 		s.press()
 		return 0, fmt.Errorf("put %s: %w", key, err)
 	}
-	var opts []clientv3.OpOption
+	put := &pb.PutRequest{Key: []byte(key), Value: value}
 	if ttlSeconds > 0 {
 		id, err := s.leases.get(ctx, ttlSeconds)
 		if err != nil {
 			return 0, fmt.Errorf("lease for %s: %w", key, translate(err))
 		}
-		opts = append(opts, clientv3.WithLease(id))
+		put.Lease = int64(id)
 	}
-	resp, err := s.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).
-		Then(clientv3.OpPut(key, string(value), opts...)).
-		Commit()
-	if errors.Is(err, rpctypes.ErrNoSpace) {
+	revision, err := s.swap(ctx, put.Key, revision, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: put}})
+	if errors.Is(err, ErrNoSpace) {
 		s.press()
 	}
 	if err != nil {
-		return 0, fmt.Errorf("put %s: %w", key, translate(err))
+		return 0, fmt.Errorf("put %s: %w", key, err)
 	}
-	s.saw(resp.Header.Revision)
-	if !resp.Succeeded {
-		return 0, fmt.Errorf("put %s at revision %d: %w", key, revision, ErrConflict)
-	}
-	return resp.Header.Revision, nil
+	return revision, nil
 }
 
 // Delete removes the key that has the given revision and returns the revision of the deletion;
 // ErrConflict when the key has another revision or is gone.
 func (s *Store) Delete(ctx context.Context, key string, revision int64) (int64, error) {
-	resp, err := s.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).
-		Then(clientv3.OpDelete(key)).
-		Commit()
+	gone := &pb.DeleteRangeRequest{Key: []byte(key)}
+	revision, err := s.swap(ctx, gone.Key, revision, &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: gone}})
 	if err != nil {
-		return 0, fmt.Errorf("delete %s: %w", key, translate(err))
-	}
-	s.saw(resp.Header.Revision)
-	if !resp.Succeeded {
-		return 0, fmt.Errorf("delete %s at revision %d: %w", key, revision, ErrConflict)
+		return 0, fmt.Errorf("delete %s: %w", key, err)
 	}
 	if s.space.low() {
 		s.press()
+	}
+	return revision, nil
+}
+
+// swap does op if the key has the given revision, 0 for none, and returns the new one.
+func (s *Store) swap(ctx context.Context, key []byte, revision int64, op *pb.RequestOp) (int64, error) {
+	resp, err := s.hot.txn(ctx, &pb.TxnRequest{
+		Compare: []*pb.Compare{{
+			Key: key, Target: pb.Compare_MOD, Result: pb.Compare_EQUAL,
+			TargetUnion: &pb.Compare_ModRevision{ModRevision: revision},
+		}},
+		Success: []*pb.RequestOp{op},
+	})
+	if err != nil {
+		return 0, translate(err)
+	}
+	s.saw(resp.Header.Revision)
+	if !resp.Succeeded {
+		return 0, fmt.Errorf("not at revision %d: %w", revision, ErrConflict)
 	}
 	return resp.Header.Revision, nil
 }

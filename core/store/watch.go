@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -48,33 +47,24 @@ func (s *Store) List(ctx context.Context, prefix string, visit func(KV) error) (
 // part of a revision. With no events it tells that all up to the given revision has been seen. It
 // returns when ctx ends, visit fails, or the revision is compacted (ErrCompacted).
 func (s *Store) Watch(ctx context.Context, prefix string, revision int64, visit func(events []Event, seen int64) error) error {
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	defer cancel()
-	responses := s.client.Watch(ctx, prefix,
-		clientv3.WithPrefix(), clientv3.WithRev(revision), clientv3.WithProgressNotify())
-	for resp := range responses {
-		if err := resp.Err(); err != nil {
-			return fmt.Errorf("watch %s from %d: %w", prefix, revision, translate(err))
+	err := s.hot.watch(ctx, prefix, revision, func(events []*mvccpb.Event, seen int64) error {
+		out := make([]Event, len(events))
+		for i, e := range events {
+			out[i] = Event{KV: fromProto(e.Kv), Deleted: e.Type == mvccpb.DELETE}
+			// A watch that catches up is told of etcd's revision, which its events may not have reached.
+			seen = e.Kv.ModRevision
 		}
-		events := make([]Event, len(resp.Events))
-		for i, e := range resp.Events {
-			events[i] = Event{KV: fromProto(e.Kv), Deleted: e.Type == mvccpb.DELETE}
-		}
-		if err := visit(events, resp.Header.Revision); err != nil {
-			return err
-		}
+		return visit(out, seen)
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return errors.New("watch ended by etcd")
+	return fmt.Errorf("watch %s from %d: %w", prefix, revision, translate(err))
 }
 
 // AskProgress makes the running watches report how far they have seen. It is needed only with an
 // external etcd, where a quiet prefix says nothing.
-func (s *Store) AskProgress(ctx context.Context) error {
-	return s.client.RequestProgress(clientv3.WithRequireLeader(ctx))
-}
+func (s *Store) AskProgress(ctx context.Context) error { return s.hot.askProgress(ctx) }
 
 func fromProto(kv *mvccpb.KeyValue) KV {
 	return KV{Key: string(kv.Key), Value: kv.Value, Revision: kv.ModRevision, CreatedAt: kv.CreateRevision}
