@@ -1,4 +1,4 @@
-// Package replicaset keeps as many pods running as each ReplicaSet asks for. It exists apart from
+// Package replicaset keeps as many pods running as each ReplicaSet or ReplicationController asks for. It exists apart from
 // deployment because a ReplicaSet knows of one template only: rolling from one template to another is
 // the work of whoever owns the ReplicaSets.
 //
@@ -24,19 +24,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/owner"
 )
 
-// The indexes of pods and ReplicaSets that reconciles read by.
-const (
-	podsByController = "replicaset.controller"
-	orphanPods       = "replicaset.orphan"
-	setsByController = "replicaset.owner"
-)
-
-var kind = appsv1.SchemeGroupVersion.WithKind("ReplicaSet")
-
-// Controller reconciles ReplicaSets.
+// Controller reconciles the objects of one kind.
 type Controller struct {
+	// Kind is ReplicaSets unless set.
+	Kind   *Kind
 	Client client.Client
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
 	Live     client.Reader
@@ -44,7 +39,7 @@ type Controller struct {
 	// Now is time.Now unless set.
 	Now func() time.Time
 
-	pending pending
+	pending owner.Pending
 	pace    pace
 }
 
@@ -52,11 +47,12 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
-	if err := c.index(context.Background(), mgr.GetFieldIndexer()); err != nil {
+	ctx, x := context.Background(), mgr.GetFieldIndexer()
+	if err := errors.Join(owner.Index(ctx, x, &corev1.Pod{}), owner.Index(ctx, x, c.kind().empty())); err != nil {
 		return err
 	}
-	return ctrl.ControllerManagedBy(mgr).Named("replicaset").
-		For(&appsv1.ReplicaSet{}).
+	return ctrl.ControllerManagedBy(mgr).Named(c.kind().name).
+		For(c.kind().empty()).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(c.setsOf)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 8,
@@ -65,33 +61,18 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		Complete(c)
 }
 
-func (c *Controller) index(ctx context.Context, x client.FieldIndexer) error {
-	return errors.Join(
-		x.IndexField(ctx, &corev1.Pod{}, podsByController, byController),
-		x.IndexField(ctx, &corev1.Pod{}, orphanPods, byOrphanhood),
-		x.IndexField(ctx, &appsv1.ReplicaSet{}, setsByController, byController),
-	)
-}
-
-func byController(o client.Object) []string {
-	if ref := metav1.GetControllerOfNoCopy(o); ref != nil {
-		return []string{string(ref.UID)}
+func (c *Controller) kind() *Kind {
+	if c.Kind != nil {
+		return c.Kind
 	}
-	return nil
+	return ReplicaSets
 }
 
-func byOrphanhood(o client.Object) []string {
-	if metav1.GetControllerOfNoCopy(o) == nil {
-		return []string{o.GetNamespace()}
-	}
-	return nil
-}
-
-// setsOf finds the ReplicaSets that a change of a pod concerns: its controller, or those that might
+// setsOf finds the sets that a change of a pod concerns: its controller, or those that might
 // adopt it.
 func (c *Controller) setsOf(ctx context.Context, o client.Object) []reconcile.Request {
 	if ref := metav1.GetControllerOfNoCopy(o); ref != nil {
-		if ref.Kind != kind.Kind || ref.APIVersion != kind.GroupVersion().String() {
+		if gvk := c.kind().gvk; ref.Kind != gvk.Kind || ref.APIVersion != gvk.GroupVersion().String() {
 			return nil
 		}
 		return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: o.GetNamespace(), Name: ref.Name}}}
@@ -99,15 +80,15 @@ func (c *Controller) setsOf(ctx context.Context, o client.Object) []reconcile.Re
 	if len(o.GetLabels()) == 0 {
 		return nil
 	}
-	var sets appsv1.ReplicaSetList
-	if err := c.Client.List(ctx, &sets, client.InNamespace(o.GetNamespace())); err != nil {
+	sets := c.kind().list()
+	if err := c.Client.List(ctx, sets, client.InNamespace(o.GetNamespace())); err != nil {
 		return nil
 	}
 	var out []reconcile.Request
-	for i := range sets.Items {
-		sel, err := metav1.LabelSelectorAsSelector(sets.Items[i].Spec.Selector)
+	for _, item := range c.kind().items(sets) {
+		sel, err := metav1.LabelSelectorAsSelector(c.kind().neutral(item).Spec.Selector)
 		if err == nil && !sel.Empty() && sel.Matches(labels.Set(o.GetLabels())) {
-			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&sets.Items[i])})
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(item)})
 		}
 	}
 	return out
@@ -119,36 +100,39 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if wait := c.pace.wait(req.NamespacedName, now); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
-	rs := &appsv1.ReplicaSet{}
-	if err := c.Client.Get(ctx, req.NamespacedName, rs); err != nil {
-		c.pending.forget(req.NamespacedName)
+	self := c.kind().empty()
+	if err := c.Client.Get(ctx, req.NamespacedName, self); err != nil {
+		c.pending.Forget(req.NamespacedName)
 		c.pace.forget(req.NamespacedName)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
+	rs := set{c.kind().neutral(self), self}
 	pods, settled, err := c.observe(ctx, rs)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	p := decide(rs, pods, now)
+	p := decide(rs.ReplicaSet, pods, now)
 	var acted error
 	if settled {
 		acted = c.act(ctx, rs, p)
 	}
-	p.status.Conditions = conditions(rs, p, acted, now)
+	p.status.Conditions = conditions(rs.ReplicaSet, p, acted, now)
 	err = c.report(ctx, rs, p.status)
 	c.pace.done(req.NamespacedName, now, len(pods))
 	return reconcile.Result{RequeueAfter: p.wakeAfter}, errors.Join(acted, err)
 }
 
 // report writes the status when it differs from the stored one.
-func (c *Controller) report(ctx context.Context, rs *appsv1.ReplicaSet, status appsv1.ReplicaSetStatus) error {
+func (c *Controller) report(ctx context.Context, rs set, status appsv1.ReplicaSetStatus) error {
+	if c.kind() != ReplicaSets {
+		status.TerminatingReplicas = nil
+	}
 	if sameStatus(&rs.Status, &status) {
 		return nil
 	}
-	update := rs.DeepCopy()
-	update.Status = status
+	update := c.kind().withStatus(rs.self, &status)
 	if err := client.IgnoreNotFound(c.Client.Status().Update(ctx, update)); err != nil {
-		return fmt.Errorf("update status of replica set %s: %w", client.ObjectKeyFromObject(rs), err)
+		return fmt.Errorf("update status of %s %s: %w", c.kind().name, client.ObjectKeyFromObject(rs), err)
 	}
 	return nil
 }

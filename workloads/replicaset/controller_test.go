@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/owner"
 )
 
 // world is an API whose lists lag and whose writes fail when it is told so.
@@ -35,9 +37,9 @@ func newWorld(objs ...client.Object) *world {
 	w := &world{stale: map[string][]corev1.Pod{}, lag: func() bool { return false }, fail: func() error { return nil }}
 	w.WithWatch = fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(objs...).
 		WithStatusSubresource(&appsv1.ReplicaSet{}, &corev1.Pod{}).
-		WithIndex(&corev1.Pod{}, podsByController, byController).
-		WithIndex(&corev1.Pod{}, orphanPods, byOrphanhood).
-		WithIndex(&appsv1.ReplicaSet{}, setsByController, byController).
+		WithIndex(&corev1.Pod{}, owner.ByController, owner.Controllers).
+		WithIndex(&corev1.Pod{}, owner.ByOrphanhood, owner.Orphanhood).
+		WithIndex(&appsv1.ReplicaSet{}, owner.ByController, owner.Controllers).
 		WithInterceptorFuncs(interceptor.Funcs{
 			Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
 				id, err := w.next()
@@ -119,7 +121,7 @@ func controllerOf(w *world) *Controller {
 func TestConverges(t *testing.T) {
 	for seed := range uint64(30) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		w := newWorld(set(0))
+		w := newWorld(sized(0))
 		c := controllerOf(w)
 		w.lag = func() bool { return rng.IntN(2) == 0 }
 		broken := errors.New("broken")
@@ -167,7 +169,7 @@ func TestAdoptsAndReleases(t *testing.T) {
 	orphan := pod("orphan", func(p *corev1.Pod) { p.OwnerReferences = nil })
 	stray := pod("stray", func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} })
 	foreign := pod("foreign", func(p *corev1.Pod) { p.OwnerReferences[0].UID = "else" })
-	w := newWorld(set(1), orphan, stray, foreign)
+	w := newWorld(sized(1), orphan, stray, foreign)
 	c := controllerOf(w)
 	if _, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}); err != nil {
 		t.Fatal(err)
@@ -188,7 +190,7 @@ func TestDoesNotAdoptForADeletedSet(t *testing.T) {
 	orphan := pod("orphan", func(p *corev1.Pod) { p.OwnerReferences = nil })
 	w := newWorld(orphan)
 	c := controllerOf(w)
-	seen := newWorld(set(1), orphan) // the cache still shows the set
+	seen := newWorld(sized(1), orphan) // the cache still shows the set
 	c.Client = seen
 	if _, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}); err == nil {
 		t.Error("no error")
@@ -201,7 +203,7 @@ func TestDoesNotAdoptForADeletedSet(t *testing.T) {
 }
 
 func TestReportsFailure(t *testing.T) {
-	w := newWorld(set(1))
+	w := newWorld(sized(1))
 	w.fail = func() error { return errors.New("no room") }
 	c := controllerOf(w)
 	_, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key})

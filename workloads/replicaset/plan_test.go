@@ -14,7 +14,7 @@ import (
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func set(replicas int32, edit ...func(*appsv1.ReplicaSet)) *appsv1.ReplicaSet {
+func sized(replicas int32, edit ...func(*appsv1.ReplicaSet)) *appsv1.ReplicaSet {
 	web := map[string]string{"app": "web"}
 	rs := &appsv1.ReplicaSet{
 		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default", UID: "set", Generation: 3},
@@ -34,7 +34,7 @@ func pod(name string, edit ...func(*corev1.Pod)) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name, Namespace: "default", UID: types.UID(name), Labels: map[string]string{"app": "web"},
 			CreationTimestamp: metav1.NewTime(start.Add(-time.Hour)),
-			OwnerReferences:   []metav1.OwnerReference{*metav1.NewControllerRef(set(1), kind)},
+			OwnerReferences:   []metav1.OwnerReference{*metav1.NewControllerRef(sized(1), ReplicaSets.gvk)},
 		},
 		Spec:   corev1.PodSpec{NodeName: "n1"},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning},
@@ -88,19 +88,19 @@ func TestDecide(t *testing.T) {
 		counts [5]int32
 		wake   time.Duration
 	}{
-		{name: "none there", set: set(3), create: 3},
-		{name: "a burst has an end", set: set(2000), create: 500},
-		{name: "a dying pod does not count", set: set(1), pods: []*corev1.Pod{pod("a", dying)}, create: 1, counts: [5]int32{0, 0, 0, 0, 1}},
-		{name: "a failed pod is replaced and left", set: set(1), pods: []*corev1.Pod{pod("a", failed)}, create: 1},
-		{name: "enough", set: set(2), pods: []*corev1.Pod{pod("a"), pod("b", unready)}, counts: [5]int32{2, 2, 1, 1, 0}},
-		{name: "too many", set: set(0), pods: []*corev1.Pod{pod("a"), pod("b")}, surplus: 2, counts: [5]int32{2, 2, 2, 2, 0}},
-		{name: "a deleted set makes nothing", set: set(2, func(rs *appsv1.ReplicaSet) { rs.DeletionTimestamp = &metav1.Time{Time: start} })},
+		{name: "none there", set: sized(3), create: 3},
+		{name: "a burst has an end", set: sized(2000), create: 500},
+		{name: "a dying pod does not count", set: sized(1), pods: []*corev1.Pod{pod("a", dying)}, create: 1, counts: [5]int32{0, 0, 0, 0, 1}},
+		{name: "a failed pod is replaced and left", set: sized(1), pods: []*corev1.Pod{pod("a", failed)}, create: 1},
+		{name: "enough", set: sized(2), pods: []*corev1.Pod{pod("a"), pod("b", unready)}, counts: [5]int32{2, 2, 1, 1, 0}},
+		{name: "too many", set: sized(0), pods: []*corev1.Pod{pod("a"), pod("b")}, surplus: 2, counts: [5]int32{2, 2, 2, 2, 0}},
+		{name: "a deleted set makes nothing", set: sized(2, func(rs *appsv1.ReplicaSet) { rs.DeletionTimestamp = &metav1.Time{Time: start} })},
 		{
-			name: "ready but not yet available", set: set(2, minReady), pods: []*corev1.Pod{pod("a", ready(4*time.Second)), pod("b", ready(10*time.Second))},
+			name: "ready but not yet available", set: sized(2, minReady), pods: []*corev1.Pod{pod("a", ready(4*time.Second)), pod("b", ready(10*time.Second))},
 			counts: [5]int32{2, 2, 2, 1, 0}, wake: 6 * time.Second,
 		},
 		{
-			name: "labels beside the template's", set: set(1, func(rs *appsv1.ReplicaSet) { rs.Spec.Template.Labels = map[string]string{"app": "web", "v": "2"} }),
+			name: "labels beside the template's", set: sized(1, func(rs *appsv1.ReplicaSet) { rs.Spec.Template.Labels = map[string]string{"app": "web", "v": "2"} }),
 			pods: []*corev1.Pod{pod("a")}, counts: [5]int32{1, 0, 1, 1, 0},
 		},
 	} {

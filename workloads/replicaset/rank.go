@@ -41,7 +41,7 @@ func leastValuable(pods, related []*corev1.Pod, n int, now time.Time) []*corev1.
 // rank holds what a pod is judged by; smaller numbers go first.
 type rank struct {
 	pod *corev1.Pod
-	by  [8]int64
+	by  [9]int64
 }
 
 func (r rank) compare(other rank) int {
@@ -53,9 +53,9 @@ func (r rank) compare(other rank) int {
 
 func rankOf(pod *corev1.Pod, doubled int, now time.Time) rank {
 	since, ready := readySince(pod)
-	r := rank{pod: pod, by: [8]int64{
+	r := rank{pod: pod, by: [9]int64{
 		flag(pod.Spec.NodeName != ""), phase(pod), flag(ready), deletionCost(pod), -int64(doubled),
-		0, -restarts(pod), magnitude(now.Sub(pod.CreationTimestamp.Time)),
+		0, -restarts(pod.Status.ContainerStatuses), -sidecarRestarts(pod), magnitude(now.Sub(pod.CreationTimestamp.Time)),
 	}}
 	if ready {
 		r.by[5] = magnitude(now.Sub(since))
@@ -88,12 +88,22 @@ func deletionCost(pod *corev1.Pod) int64 {
 	return cost
 }
 
-func restarts(pod *corev1.Pod) int64 {
+func restarts(list []corev1.ContainerStatus) int64 {
 	most := int32(0)
-	for _, s := range pod.Status.ContainerStatuses {
+	for _, s := range list {
 		most = max(most, s.RestartCount)
 	}
 	return int64(most)
+}
+
+// sidecarRestarts counts for the init containers that run all the time.
+func sidecarRestarts(pod *corev1.Pod) int64 {
+	sidecars := map[string]bool{}
+	for i := range pod.Spec.InitContainers {
+		c := &pod.Spec.InitContainers[i]
+		sidecars[c.Name] = c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+	}
+	return restarts(slices.DeleteFunc(slices.Clone(pod.Status.InitContainerStatuses), func(s corev1.ContainerStatus) bool { return !sidecars[s.Name] }))
 }
 
 func magnitude(d time.Duration) int64 {
