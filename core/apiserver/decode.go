@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gantryio/gantry/core/api"
-	"github.com/gantryio/gantry/core/apiserver/fastjson"
+	"github.com/gantryio/gantry/core/api/fastjson"
 )
 
 // maxBody is the size of the largest request body, as upstream's.

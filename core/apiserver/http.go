@@ -105,12 +105,17 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request) {
 		s.fail(w, jsonView, err)
 		return
 	}
-	if c.verb != "watch" && (c.sub == nil || c.sub.connect == nil) {
-		ctx, cancel := context.WithTimeout(c.ctx, requestTime)
-		defer cancel()
-		c.ctx = ctx
+	if c.verb == "watch" || c.sub != nil && c.sub.connect != nil {
+		s.serve(w, c)
+		return
 	}
-	s.serve(w, c)
+	ctx, cancel := context.WithTimeout(c.ctx, requestTime)
+	defer cancel()
+	c.ctx = ctx
+	s.workers.do(func() {
+		defer s.recovered(w, req)
+		s.serve(w, c)
+	})
 }
 
 // newCall parses /api/v1/… and /apis/GROUP/VERSION/…; the call is returned with errors that come late.

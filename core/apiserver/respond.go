@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/fastjson"
 	"github.com/gantryio/gantry/core/cache"
 )
 
@@ -27,7 +29,7 @@ func encode(v view, obj runtime.Object) ([]byte, error) {
 			return api.Envelope(&u, raw), nil
 		}
 	}
-	data, err := json.Marshal(obj)
+	data, err := fastjson.Append(nil, obj)
 	if err != nil {
 		return nil, err
 	}
@@ -85,12 +87,35 @@ func partial(obj api.Object) *metav1.PartialObjectMetadata {
 }
 
 func (s *Server) respondEntry(w http.ResponseWriter, c *call, status int, e *cache.Entry) {
+	if c.view == jsonView {
+		s.respondJSON(w, status, e)
+		return
+	}
 	data, err := encodeEntry(c.view, c.q.Resource, e, tableOptions{include: c.query.Get("includeObject")})
 	if err != nil {
 		s.fail(w, c.view, apierrors.NewInternalError(err))
 		return
 	}
-	send(w, c.view.format, status, data)
+	_ = send(w, c.view.format, status, data)
+}
+
+// buffers are for answers that nobody keeps; those larger than maxBuffer are left to the collector.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxBuffer = 64 << 10
+
+func (s *Server) respondJSON(w http.ResponseWriter, status int, e *cache.Entry) {
+	buf := buffers.Get().(*[]byte)
+	data, err := e.AppendJSON((*buf)[:0])
+	if err != nil {
+		s.fail(w, jsonView, apierrors.NewInternalError(err))
+		return
+	}
+	// After an error the server may still be writing what it was given.
+	if err := send(w, typeJSON, status, data); err == nil && cap(data) <= maxBuffer {
+		*buf = data
+		buffers.Put(buf)
+	}
 }
 
 func (s *Server) respondObject(w http.ResponseWriter, v view, status int, obj runtime.Object) {
@@ -99,16 +124,17 @@ func (s *Server) respondObject(w http.ResponseWriter, v view, status int, obj ru
 		s.fail(w, jsonView, apierrors.NewInternalError(err))
 		return
 	}
-	send(w, v.format, status, data)
+	_ = send(w, v.format, status, data)
 }
 
-func send(w http.ResponseWriter, format string, status int, data []byte) {
+func send(w http.ResponseWriter, format string, status int, data []byte) error {
 	h := w.Header()
 	h.Set("Content-Type", format)
 	h.Set("Content-Length", strconv.Itoa(len(data)))
 	h.Set("Cache-Control", "no-cache, private")
 	w.WriteHeader(status)
-	_, _ = w.Write(data)
+	_, err := w.Write(data)
+	return err
 }
 
 // fail answers with the status of err; what is no status is an internal error.
@@ -128,7 +154,7 @@ func (s *Server) fail(w http.ResponseWriter, v view, err error) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	send(w, v.format, int(body.Code), data)
+	_ = send(w, v.format, int(body.Code), data)
 }
 
 // respondPage streams a list: the items are the cache's bytes.
@@ -165,7 +191,7 @@ func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
 		s.fail(w, c.view, apierrors.NewInternalError(err))
 		return
 	}
-	send(w, c.view.format, http.StatusOK, data)
+	_ = send(w, c.view.format, http.StatusOK, data)
 }
 
 func jsonList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {

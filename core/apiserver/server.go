@@ -57,6 +57,7 @@ type Server struct {
 	ports     *portAllocator
 	subs      map[subresource]subHandler
 	inflight  atomic.Int64
+	workers   workers
 	requests  *prometheus.CounterVec
 	metrics   http.Handler
 	handler   http.Handler

@@ -1,11 +1,11 @@
 package cache
 
 import (
-	"encoding/json"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/fastjson"
 )
 
 // Entry is one version of one object: decoded once, encoded at most once per media type. It never
@@ -17,11 +17,22 @@ type Entry struct {
 	Object api.Object
 
 	json, protobuf atomic.Pointer[[]byte]
+	asked          atomic.Bool
 }
 
 // JSON returns the object as a JSON object without a line end.
 func (e *Entry) JSON() ([]byte, error) {
-	return once(&e.json, func() ([]byte, error) { return json.Marshal(e.Object) })
+	return once(&e.json, func() ([]byte, error) { return fastjson.Append(nil, e.Object) })
+}
+
+// AppendJSON appends what JSON returns to dst. It keeps the encoding for others only when it is asked for
+// it a second time: most objects are answered to whoever wrote them, and to nobody else.
+func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
+	if have := e.json.Load(); have != nil || e.asked.Swap(true) {
+		data, err := e.JSON()
+		return append(dst, data...), err
+	}
+	return fastjson.Append(dst, e.Object)
 }
 
 // Protobuf returns the message without its envelope.

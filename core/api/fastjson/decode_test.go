@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	kjson "sigs.k8s.io/json"
 
-	"github.com/gantryio/gantry/core/apiserver/fastjson"
+	"github.com/gantryio/gantry/core/api/fastjson"
 )
 
 var types = []any{
