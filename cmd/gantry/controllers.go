@@ -23,10 +23,13 @@ import (
 	nodecontroller "github.com/gantryio/gantry/controllers/node"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
 	"github.com/gantryio/gantry/controllers/taint"
+	"github.com/gantryio/gantry/controllers/ttlafterfinished"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/core/scheduler"
+	"github.com/gantryio/gantry/workloads/cronjob"
 	"github.com/gantryio/gantry/workloads/deployment"
+	"github.com/gantryio/gantry/workloads/job"
 	"github.com/gantryio/gantry/workloads/replicaset"
 )
 
@@ -54,6 +57,15 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("deployment-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &deployment.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("job-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &job.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("cronjob-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &cronjob.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("ttl-after-finished-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
+		return &ttlafterfinished.Controller{Client: c, Now: time.Now}
 	})
 	add("namespace-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &namespace.Controller{Client: c, Kinds: s.kinds(func(r *api.Resource) bool { return r.Namespaced })}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ import (
 	"github.com/gantryio/gantry/controllers/node"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
 	"github.com/gantryio/gantry/controllers/taint"
+	"github.com/gantryio/gantry/controllers/ttlafterfinished"
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/all"
@@ -42,7 +44,9 @@ import (
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/core/scheduler"
 	"github.com/gantryio/gantry/core/store"
+	"github.com/gantryio/gantry/workloads/cronjob"
 	"github.com/gantryio/gantry/workloads/deployment"
+	"github.com/gantryio/gantry/workloads/job"
 	"github.com/gantryio/gantry/workloads/replicaset"
 )
 
@@ -54,7 +58,11 @@ type cluster struct {
 	informed *client.Cache
 	ctx      context.Context
 	wg       sync.WaitGroup
+	// ahead is how far the clock of CronJobs is ahead of the true time.
+	ahead atomic.Int64
 }
+
+func (c *cluster) clock() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
 func start(t *testing.T) *cluster {
 	t.Helper()
@@ -127,6 +135,9 @@ func (c *cluster) manager() manager.Manager {
 	for _, x := range []interface{ SetupWithManager(manager.Manager) error }{
 		&replicaset.Controller{Client: c.As("replicaset-controller"), Recorder: recorder},
 		&deployment.Controller{Client: c.As("deployment-controller"), Recorder: recorder},
+		&job.Controller{Client: c.As("job-controller"), Recorder: recorder, Backoff: 10 * time.Millisecond},
+		&cronjob.Controller{Client: c.As("cronjob-controller"), Recorder: recorder, Now: c.clock},
+		&ttlafterfinished.Controller{Client: c.As("ttl-after-finished-controller")},
 		&node.Controller{Client: c.As("node-controller"), Recorder: recorder, ClusterCIDR: netip.MustParsePrefix("10.200.0.0/16")},
 		&taint.Controller{Client: c.As("taint-controller"), Recorder: recorder},
 		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced},
@@ -140,6 +151,9 @@ func (c *cluster) manager() manager.Manager {
 	}
 	return mgr
 }
+
+// exits is an annotation: the pod ends at once, with this phase.
+const exits = "test/exits"
 
 // pretend makes every pod with a node run and be ready at once, and stop at once when it is deleted.
 func (c *cluster) pretend() {
@@ -185,7 +199,11 @@ func (c *cluster) runPod(key types.NamespacedName) {
 	}
 	update := p.DeepCopy()
 	update.Status.Phase, update.Status.PodIP, update.Status.PodIPs = corev1.PodRunning, "10.200.0.9", []corev1.PodIP{{IP: "10.200.0.9"}}
-	update.Status.Conditions = append(update.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()})
+	ready := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}
+	if phase := p.Annotations[exits]; phase != "" {
+		update.Status.Phase, ready.Status = corev1.PodPhase(phase), corev1.ConditionFalse
+	}
+	update.Status.Conditions = append(update.Status.Conditions, ready)
 	if err := c.Status().Update(c.ctx, update); ctrlclient.IgnoreNotFound(err) != nil && c.ctx.Err() == nil {
 		c.runPod(key) // somebody wrote meanwhile
 	}
