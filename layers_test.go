@@ -25,7 +25,7 @@ var layers = []struct {
 	{"core/admission", []string{"core/api", "core/store", "core/cache", "core/auth"}},
 	{"core/apiserver", []string{"core/api", "core/store", "core/cache", "core/auth", "core/admission"}},
 	{"core/client", []string{"core/api", "core/cache"}},
-	{"core/scheduler", []string{"core/api", "core/client"}},
+	{"core/scheduler", []string{"core/api", "core/client", "interfaces"}},
 	{"core/service", []string{"core/api", "core/client", "interfaces"}},
 	{"core/pluginhost", []string{"interfaces", "core/run"}},
 	{"core/agent", []string{"core/api", "core/client", "interfaces", "core/pluginhost", "core/run"}},
@@ -34,6 +34,7 @@ var layers = []struct {
 	{"plugins/runtime/*", []string{"interfaces"}},
 	{"plugins/network/*", []string{"interfaces"}},
 	{"plugins/service/*", []string{"interfaces"}},
+	{"plugins/scheduler/*", []string{"interfaces"}},
 	{"cmd", []string{"*"}},
 	{"test", []string{"*"}},
 }

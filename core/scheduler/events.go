@@ -5,7 +5,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/labels"
 	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
 
 func (s *Scheduler) nodeEvents() toolscache.ResourceEventHandler {
@@ -21,6 +24,7 @@ func (s *Scheduler) nodeEvents() toolscache.ResourceEventHandler {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				s.cluster.DropNode(n.Name)
+				s.changed()
 			}
 		},
 	}
@@ -47,16 +51,59 @@ func (s *Scheduler) setNode(n *corev1.Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cluster.SetNode(n)
+	s.changed()
+}
+
+// changed makes the waiting pods be looked at: something may help them.
+func (s *Scheduler) changed() {
 	s.freed = true
 	s.rouse()
+}
+
+func (s *Scheduler) namespaceEvents() toolscache.ResourceEventHandler {
+	set := func(o any) {
+		ns := o.(*corev1.Namespace)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		epoch := s.cluster.Epoch
+		s.cluster.SetNamespace(ns.Name, labels.Set(ns.Labels))
+		if epoch != s.cluster.Epoch {
+			s.changed()
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{AddFunc: set, UpdateFunc: func(_, now any) { set(now) }}
+}
+
+func (s *Scheduler) serviceEvents() toolscache.ResourceEventHandler {
+	set := func(o any) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.owners.setService(o.(*corev1.Service))
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc: set, UpdateFunc: func(_, now any) { set(now) },
+		DeleteFunc: func(o any) {
+			if svc, ok := last(o).(*corev1.Service); ok {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.owners.dropService(svc)
+			}
+		},
+	}
 }
 
 func (s *Scheduler) podEvents() toolscache.ResourceEventHandler {
 	return toolscache.ResourceEventHandlerFuncs{
 		AddFunc: func(o any) { s.setPod(o.(*corev1.Pod)) },
 		UpdateFunc: func(old, now any) {
-			if podMatters(old.(*corev1.Pod), now.(*corev1.Pod)) {
-				s.setPod(now.(*corev1.Pod))
+			was, is := old.(*corev1.Pod), now.(*corev1.Pod)
+			if was.Status.NominatedNodeName != "" && is.Status.NominatedNodeName == "" {
+				s.mu.Lock()
+				s.forgetNomination(is)
+				s.mu.Unlock()
+			}
+			if podMatters(was, is) {
+				s.setPod(is)
 			}
 		},
 		DeleteFunc: func(o any) {
@@ -72,7 +119,35 @@ func (s *Scheduler) podEvents() toolscache.ResourceEventHandler {
 // podMatters tells changes that concern placing from those of a running pod's status.
 func podMatters(old, now *corev1.Pod) bool {
 	return old.UID != now.UID || now.Spec.NodeName == "" || old.Spec.NodeName != now.Spec.NodeName ||
-		old.Generation != now.Generation || finished(old) != finished(now)
+		old.Generation != now.Generation || finished(old) != finished(now) || (old.DeletionTimestamp == nil) != (now.DeletionTimestamp == nil) ||
+		!maps.Equal(old.Labels, now.Labels) || resized(old, now) || now.DeletionTimestamp != nil && len(old.Status.Conditions) != len(now.Status.Conditions)
+}
+
+// resized tells that the sizes of containers as they run have changed.
+func resized(old, now *corev1.Pod) bool {
+	was, is := old.Status.ContainerStatuses, now.Status.ContainerStatuses
+	if len(was) != len(is) {
+		was = nil
+	}
+	for i := range is {
+		requests := func(list []corev1.ContainerStatus) corev1.ResourceList {
+			if i < len(list) && list[i].Resources != nil {
+				return list[i].Resources.Requests
+			}
+			return nil
+		}
+		if a, b := requests(was), requests(is); (a != nil || b != nil) && !equality.Semantic.DeepEqual(a, b) {
+			return true
+		}
+		var allocated corev1.ResourceList
+		if i < len(was) {
+			allocated = was[i].AllocatedResources
+		}
+		if (allocated != nil || is[i].AllocatedResources != nil) && !equality.Semantic.DeepEqual(allocated, is[i].AllocatedResources) {
+			return true
+		}
+	}
+	return false
 }
 
 func finished(p *corev1.Pod) bool {
@@ -82,9 +157,16 @@ func finished(p *corev1.Pod) bool {
 // gone takes a pod that needs no node any longer out of everything.
 func (s *Scheduler) gone(p *corev1.Pod) {
 	s.queue.remove(p.UID)
+	s.forgetNomination(p)
 	if s.cluster.Remove(p.UID) != nil {
-		s.freed = true
-		s.rouse()
+		s.changed()
+	}
+}
+
+func (s *Scheduler) forgetNomination(p *corev1.Pod) {
+	if s.cluster.Nominated(p.UID) != "" {
+		s.cluster.Nominate(&snapshot.Placed{UID: p.UID})
+		s.changed()
 	}
 }
 
@@ -95,20 +177,33 @@ func (s *Scheduler) setPod(p *corev1.Pod) {
 	case finished(p):
 		s.gone(p)
 	case p.Spec.NodeName != "":
-		s.queue.remove(p.UID)
-		s.cluster.Place(placed(p))
+		s.placed(p)
 	case s.cluster.Placed(p.UID) != "":
 		// Its binding is under way; whatever comes of it is told by another event.
-	case p.Spec.SchedulerName != s.Name || p.DeletionTimestamp != nil || len(p.Spec.SchedulingGates) > 0:
+	case s.profiles[p.Spec.SchedulerName] == nil || p.DeletionTimestamp != nil || len(p.Spec.SchedulingGates) > 0:
 		s.queue.remove(p.UID)
+		s.forgetNomination(p)
 	default:
 		s.enqueue(p)
 	}
 }
 
+// placed notes a pod that has a node. It may help others: those with affinity to it, or those whose
+// constraints were about what it was before.
+func (s *Scheduler) placed(p *corev1.Pod) {
+	s.queue.remove(p.UID)
+	s.forgetNomination(p)
+	if s.cluster.Place(snapshot.PlacedOf(p, p.Spec.NodeName)) != nil {
+		s.changed()
+	}
+}
+
 func (s *Scheduler) enqueue(p *corev1.Pod) {
-	if it := s.queue.items[p.UID]; it != nil && it.pod.Generation == p.Generation {
-		it.pod = p // our own condition, or somebody's label
+	if node := p.Status.NominatedNodeName; node != "" && s.cluster.Nominated(p.UID) == "" {
+		s.cluster.Nominate(snapshot.PlacedOf(p, node))
+	}
+	if it := s.queue.items[p.UID]; it != nil && it.pod.Generation == p.Generation && maps.Equal(it.pod.Labels, p.Labels) {
+		it.pod = p // our own condition, or somebody's annotation
 		return
 	}
 	c, err := s.classOf(p)
@@ -116,6 +211,7 @@ func (s *Scheduler) enqueue(p *corev1.Pod) {
 		s.Log.Warn("cannot read pod", "pod", p.Name, "namespace", p.Namespace, "err", err)
 		return
 	}
-	s.queue.add(p, c)
+	it := s.queue.add(p, c, s.Now())
+	it.keys, it.defaults = s.cluster.KeysVersion, s.owners.version
 	s.rouse()
 }

@@ -9,13 +9,8 @@ import (
 	helpers "k8s.io/component-helpers/scheduling/corev1"
 )
 
-// The delays before a pod is tried again after its binding failed, and how often pods that fit nowhere
-// are tried without an event that calls for it.
-const (
-	firstBackoff = time.Second
-	lastBackoff  = 10 * time.Second
-	auditPeriod  = 5 * time.Minute
-)
+// auditPeriod is how often pods that fit nowhere are tried without an event that calls for it.
+const auditPeriod = 5 * time.Minute
 
 // item is a pod that has no node yet.
 type item struct {
@@ -27,18 +22,11 @@ type item struct {
 	// notBefore is when its back-off ends: of pods with one priority the others come first.
 	notBefore time.Time
 	message   string // why it fits nowhere, as was last told
-	heap      *line  // where it stands, nil for nowhere
+	keys      int64  // what the digest of the pod was made with
+	defaults  int64
+	queued    time.Time
+	heap      *line // where it stands, nil for nowhere
 	place     int
-}
-
-func backoff(attempts int) time.Duration {
-	d := firstBackoff
-	for range attempts - 1 {
-		if d *= 2; d >= lastBackoff {
-			return lastBackoff
-		}
-	}
-	return d
 }
 
 // line is a heap of items.
@@ -100,17 +88,18 @@ func newQueue() *queue {
 }
 
 // add makes the pod of a class be tried; one that is there already is tried anew.
-func (q *queue) add(pod *corev1.Pod, c *class) {
+func (q *queue) add(pod *corev1.Pod, c *class, now time.Time) *item {
 	it := q.items[pod.UID]
 	if it == nil {
 		q.came++
-		it = &item{number: q.came}
+		it = &item{number: q.came, queued: now}
 		q.items[pod.UID] = it
 	} else {
 		q.leave(it)
 	}
 	it.pod, it.class, it.priority = pod, c, helpers.PodPriority(pod)
 	q.activate(it)
+	return it
 }
 
 func (q *queue) activate(it *item) {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"strings"
 	"testing"
 	"time"
 
@@ -22,10 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-
-	"github.com/gantryio/gantry/core/scheduler/filter"
-	"github.com/gantryio/gantry/core/scheduler/score"
-	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -94,7 +88,9 @@ func newHarness(t *testing.T, objs ...client.Object) *harness {
 			},
 		}).Build()
 	h.Scheduler = &Scheduler{Client: h.api, Recorder: h.told, Now: func() time.Time { return h.now }, Log: slog.New(slog.DiscardHandler)}
-	h.init()
+	if err := h.init(); err != nil {
+		t.Fatal(err)
+	}
 	for _, o := range objs {
 		switch o := o.(type) {
 		case *corev1.Node:
@@ -164,7 +160,7 @@ func TestRefusal(t *testing.T) {
 		node("a", "1"), node("b", "4", taint(corev1.TaintEffectNoSchedule)), node("c", "4"), node("d", "4", func(n *corev1.Node) { n.Spec.Unschedulable = true }),
 		pod("x", "0", hostPort(80), on("c")), p)
 	h.want()
-	const message = "0/4 nodes are available: 1 Insufficient cpu, 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable."
+	const message = "0/4 nodes are available: 1 Insufficient cpu, 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable. preemption: 0/4 nodes are available: 1 No preemption victims found for incoming pod, 3 Preemption is not helpful for scheduling."
 	if diff := cmp.Diff([]string{"Warning FailedScheduling " + message}, h.events()); diff != "" {
 		t.Error(diff)
 	}
@@ -269,128 +265,21 @@ func TestSomebodyElseBound(t *testing.T) {
 
 func TestBackoff(t *testing.T) {
 	var got []time.Duration
+	h := newHarness(t)
 	for n := 1; n <= 6; n++ {
-		got = append(got, backoff(n)/time.Second)
+		got = append(got, h.backoff(n)/time.Second)
 	}
 	if diff := cmp.Diff([]time.Duration{1, 2, 4, 8, 10, 10}, got); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// reference places a pod by looking at all nodes, on a snapshot made for the purpose.
-func reference(t *testing.T, nodes []*corev1.Node, pods map[types.UID]*corev1.Pod, p *corev1.Pod) string {
-	cl := snapshot.NewCluster()
-	for _, n := range nodes {
-		cl.SetNode(n)
-	}
-	for _, x := range pods {
-		cl.Place(placed(x))
-	}
-	digest, err := snapshot.PodOf(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, most := "", int64(-1)
-	for _, n := range cl.Nodes {
-		if len(filter.Check(digest, n)) > 0 {
-			continue
-		}
-		if s := score.Sum(digest, n); s > most {
-			name, most = n.Object.Name, s
-		}
-	}
-	return name
-}
-
-// The remembered verdicts decide as an evaluation of everything does, whatever happened before.
-func TestSameAsReference(t *testing.T) {
-	for seed := range uint64(200) {
-		rng := rand.New(rand.NewPCG(seed, 3))
-		h := newHarness(t)
-		var nodes []*corev1.Node
-		for i := range 1 + rng.IntN(12) {
-			n := randomNode(rng, fmt.Sprint("n", i))
-			nodes = append(nodes, n)
-			h.setNode(n)
-		}
-		pods := map[types.UID]*corev1.Pod{}
-		for i := range 60 {
-			switch rng.IntN(6) {
-			case 0:
-				k := rng.IntN(len(nodes))
-				changed := randomNode(rng, nodes[k].Name)
-				h.nodeEvents().OnUpdate(nodes[k], changed)
-				nodes[k] = changed
-			case 1:
-				for uid, p := range pods {
-					h.podEvents().OnDelete(p)
-					delete(pods, uid)
-					break
-				}
-			}
-			p := randomPod(rng, fmt.Sprint("p", i))
-			want := reference(t, nodes, pods, p)
-			h.setPod(p)
-			got := ""
-			for _, b := range h.run() {
-				name, node, _ := strings.Cut(b, "→")
-				if name == p.Name {
-					got = node
-				}
-			}
-			if got != want {
-				t.Fatalf("seed %d pod %d: placed on %q, the reference says %q", seed, i, got, want)
-			}
-			h.queue.remove(p.UID) // so that none waits for a later step
-			if got != "" {
-				p = p.DeepCopy()
-				p.Spec.NodeName = got
-				pods[p.UID] = p
-				h.setPod(p)
-			}
-		}
-	}
-}
-
-func randomNode(rng *rand.Rand, name string) *corev1.Node {
-	n := node(name, fmt.Sprint(1+rng.IntN(4)))
-	n.Labels["zone"] = fmt.Sprint(rng.IntN(3))
-	n.Spec.Unschedulable = rng.IntN(8) == 0
-	if rng.IntN(4) == 0 {
-		taint([]corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute}[rng.IntN(3)])(n)
-	}
-	if rng.IntN(2) == 0 {
-		n.Status.Images = []corev1.ContainerImage{{Names: []string{"img"}, SizeBytes: int64(rng.IntN(1 << 30))}}
-	}
-	return n
-}
-
-func randomPod(rng *rand.Rand, name string) *corev1.Pod {
-	p := pod(name, fmt.Sprintf("%dm", 100*rng.IntN(8)))
-	if rng.IntN(3) == 0 {
-		p.Spec.NodeSelector = map[string]string{"zone": fmt.Sprint(rng.IntN(3))}
-	}
-	if rng.IntN(4) == 0 {
-		p.Spec.Tolerations = []corev1.Toleration{{Key: "special", Operator: corev1.TolerationOpExists}}
-	}
-	if rng.IntN(5) == 0 {
-		hostPort(int32(80 + rng.IntN(2)))(p)
-	}
-	if rng.IntN(2) == 0 {
-		p.OwnerReferences = []metav1.OwnerReference{{UID: types.UID(fmt.Sprint("o", rng.IntN(2))), Controller: new(true)}}
-	}
-	if rng.IntN(4) == 0 {
-		p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{{
-			Weight: 5, Preference: corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "zone", Operator: corev1.NodeSelectorOpIn, Values: []string{"1"}}}},
-		}}}}
-	}
-	return p
-}
-
 // One decision among a thousand nodes for a class that was seen before.
 func BenchmarkDecide(b *testing.B) {
 	h := &harness{Scheduler: &Scheduler{Recorder: record.NewFakeRecorder(0)}}
-	h.init()
+	if err := h.init(); err != nil {
+		b.Fatal(err)
+	}
 	for i := range 1000 {
 		h.setNode(node(fmt.Sprint("n", i), "1000", func(n *corev1.Node) { n.Status.Allocatable[corev1.ResourcePods] = resource.MustParse("1000000") }))
 	}

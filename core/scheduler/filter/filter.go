@@ -1,26 +1,33 @@
 // Package filter decides which nodes can take a pod. Each filter is a file, with the name and the
-// meaning that it has in kube-scheduler; all look at one node only, which is what lets the scheduler
-// remember their answers until that node changes.
+// meaning that it has in kube-scheduler. Those of this package look at one node only, which is what lets
+// the scheduler remember their answers until that node changes; inter-pod affinity and topology
+// spreading, which look at all nodes, are in the package place.
 package filter
 
 import "github.com/gantryio/gantry/core/scheduler/snapshot"
+
+// Reason is why a node cannot take a pod.
+type Reason struct {
+	Text string
+	// Final tells that no preemption on the node can change that.
+	Final bool
+}
 
 // Filter judges one node for one pod.
 type Filter interface {
 	Name() string
 	// Check returns why the pod cannot run on the node, nothing when it can. It changes neither.
-	Check(p *snapshot.Pod, n *snapshot.Node) []string
+	Check(p *snapshot.Pod, n *snapshot.Node) []Reason
 }
 
-// All are the filters in the order in which they are asked; the first that refuses ends it.
-var All = []Filter{NodeUnschedulable{}, NodeName{}, TaintToleration{}, NodeAffinity{}, NodePorts{}, NodeResourcesFit{}}
-
-// Check asks all filters.
-func Check(p *snapshot.Pod, n *snapshot.Node) []string {
-	for _, f := range All {
+// Check asks the filters in order; the first that refuses ends it.
+func Check(filters []Filter, p *snapshot.Pod, n *snapshot.Node) []Reason {
+	for _, f := range filters {
 		if why := f.Check(p, n); len(why) > 0 {
 			return why
 		}
 	}
 	return nil
 }
+
+func final(text string) []Reason { return []Reason{{Text: text, Final: true}} }

@@ -32,11 +32,12 @@ func TestFilters(t *testing.T) {
 			p.Spec.Containers[0].Ports = []corev1.ContainerPort{{HostPort: 80, HostIP: ip, Protocol: protocol}}
 		}
 	}
+	all := []Filter{NodeUnschedulable{}, NodeName{}, TaintToleration{}, NodeAffinity{}, NodePorts{}, NodeResourcesFit{}}
 	cordoned := func(n *corev1.Node) { n.Spec.Unschedulable = true }
 	for _, tc := range []struct {
 		name  string
 		edits edits
-		want  []string
+		want  []Reason
 	}{
 		{"fits", edits{}, nil},
 		{"cordoned", edits{node: cordoned}, unschedulable},
@@ -53,10 +54,10 @@ func TestFilters(t *testing.T) {
 		{"port of the address", edits{pod: port("10.0.0.1", corev1.ProtocolTCP)}, portTaken},
 		{"port of another protocol", edits{pod: port("", corev1.ProtocolUDP)}, nil},
 		{"cpu that is left", edits{pod: ask(corev1.ResourceCPU, "3")}, nil},
-		{"too much cpu", edits{pod: ask(corev1.ResourceCPU, "3001m")}, []string{"Insufficient cpu"}},
-		{"too much memory", edits{pod: ask(corev1.ResourceMemory, "5Gi")}, []string{"Insufficient memory"}},
-		{"a device that is not there", edits{pod: ask("example.com/gpu", "1")}, []string{"Insufficient example.com/gpu"}},
-		{"no room for pods", edits{node: func(n *corev1.Node) { n.Status.Allocatable[corev1.ResourcePods] = resource.MustParse("1") }}, []string{"Too many pods"}},
+		{"too much cpu", edits{pod: ask(corev1.ResourceCPU, "3001m")}, []Reason{{Text: "Insufficient cpu"}}},
+		{"too much memory", edits{pod: ask(corev1.ResourceMemory, "5Gi")}, []Reason{{Text: "Insufficient memory", Final: true}}},
+		{"a device that is not there", edits{pod: ask("example.com/gpu", "1")}, []Reason{{Text: "Insufficient example.com/gpu", Final: true}}},
+		{"no room for pods", edits{node: func(n *corev1.Node) { n.Status.Allocatable[corev1.ResourcePods] = resource.MustParse("1") }}, []Reason{{Text: "Too many pods"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}, Status: corev1.NodeStatus{Allocatable: corev1.ResourceList{
@@ -75,11 +76,11 @@ func TestFilters(t *testing.T) {
 			cl := snapshot.NewCluster()
 			seen := cl.SetNode(n)
 			cl.Place(snapshot.PlacedOf(there, "n"))
-			p, err := snapshot.PodOf(pod)
+			p, err := cl.PodOf(pod, snapshot.Digest{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, Check(p, seen)); diff != "" {
+			if diff := cmp.Diff(tc.want, Check(all, p, seen)); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -7,13 +7,13 @@ type NodeName struct{}
 
 var _ Filter = NodeName{}
 
-var otherName = []string{"node(s) didn't match the requested node name"}
+var otherName = final("node(s) didn't match the requested node name")
 
 // Name implements Filter.
 func (NodeName) Name() string { return "NodeName" }
 
 // Check implements Filter.
-func (NodeName) Check(p *snapshot.Pod, n *snapshot.Node) []string {
+func (NodeName) Check(p *snapshot.Pod, n *snapshot.Node) []Reason {
 	if p.NodeName == "" || p.NodeName == n.Object.Name {
 		return nil
 	}

@@ -12,20 +12,28 @@ type TaintToleration struct{}
 
 var _ Filter = TaintToleration{}
 
-var tainted = []string{"node(s) had untolerated taint(s)"}
+var tainted = final("node(s) had untolerated taint(s)")
 
 // Name implements Filter.
 func (TaintToleration) Name() string { return "TaintToleration" }
 
 // Check implements Filter.
-func (TaintToleration) Check(p *snapshot.Pod, n *snapshot.Node) []string {
+func (TaintToleration) Check(p *snapshot.Pod, n *snapshot.Node) []Reason {
+	if Tainted(p, n) {
+		return tainted
+	}
+	return nil
+}
+
+// Tainted tells whether a taint that the pod does not tolerate keeps it off the node.
+func Tainted(p *snapshot.Pod, n *snapshot.Node) bool {
 	for i := range n.Object.Spec.Taints {
 		t := &n.Object.Spec.Taints[i]
 		if t.Effect != corev1.TaintEffectPreferNoSchedule && !Tolerates(p.Tolerations, t) {
-			return tainted
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // Tolerates tells whether any of the tolerations is for the taint.

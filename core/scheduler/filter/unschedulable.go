@@ -13,14 +13,14 @@ var _ Filter = NodeUnschedulable{}
 
 var (
 	cordon        = corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}
-	unschedulable = []string{"node(s) were unschedulable"}
+	unschedulable = final("node(s) were unschedulable")
 )
 
 // Name implements Filter.
 func (NodeUnschedulable) Name() string { return "NodeUnschedulable" }
 
 // Check implements Filter.
-func (NodeUnschedulable) Check(p *snapshot.Pod, n *snapshot.Node) []string {
+func (NodeUnschedulable) Check(p *snapshot.Pod, n *snapshot.Node) []Reason {
 	if !n.Object.Spec.Unschedulable || Tolerates(p.Tolerations, &cordon) {
 		return nil
 	}

@@ -1,19 +1,20 @@
 package score
 
-import "github.com/gantryio/gantry/core/scheduler/snapshot"
+import (
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
-// NodeAffinity prefers nodes that match much of the pod's preferred node affinity.
-type NodeAffinity struct{}
+	"github.com/gantryio/gantry/core/scheduler/snapshot"
+)
 
-var _ Score = NodeAffinity{}
-
-// Name implements Score.
-func (NodeAffinity) Name() string { return "NodeAffinity" }
-
-// Score implements Score.
-func (NodeAffinity) Score(p *snapshot.Pod, n *snapshot.Node) int64 {
-	if p.Preferred == nil || p.MaxPreferred == 0 {
-		return 0
+// Affinity sums the weights of the preferred node affinity terms that select the node: the pod's, and
+// those that all pods of the profile have besides. NodeAffinity prefers nodes with a large sum.
+func Affinity(p *snapshot.Pod, added *nodeaffinity.PreferredSchedulingTerms, n *snapshot.Node) int64 {
+	sum := int64(0)
+	if added != nil {
+		sum += added.Score(n.Object)
 	}
-	return Max * p.Preferred.Score(n.Object) / p.MaxPreferred
+	if p.Preferred != nil {
+		sum += p.Preferred.Score(n.Object)
+	}
+	return sum
 }

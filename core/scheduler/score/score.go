@@ -1,7 +1,6 @@
 // Package score says how well a node suits a pod. Each score is a file, with the name and the meaning
-// that it has in kube-scheduler where there is such a one. Unlike there no score is scaled by the best of
-// all nodes: each looks at one node only, which is what lets the scheduler remember it until that node
-// changes.
+// that it has in kube-scheduler. Some are final when one node is known; others give a raw number, which is
+// scaled by those of all nodes that fit (in the package place).
 package score
 
 import "github.com/gantryio/gantry/core/scheduler/snapshot"
@@ -22,21 +21,19 @@ type Weighted struct {
 	Weight int64
 }
 
-// All are the scores with kube-scheduler's weights.
-var All = []Weighted{
-	{NodeResourcesFit{}, 1},
-	{NodeResourcesBalancedAllocation{}, 1},
-	{TaintToleration{}, 3},
-	{NodeAffinity{}, 2},
-	{OwnerSpread{}, 2},
-	{ImageLocality{}, 1},
-}
-
-// Sum is the weighted sum of all scores.
-func Sum(p *snapshot.Pod, n *snapshot.Node) int64 {
+// Sum is the weighted sum of the scores.
+func Sum(scores []Weighted, p *snapshot.Pod, n *snapshot.Node) int64 {
 	sum := int64(0)
-	for _, s := range All {
+	for _, s := range scores {
 		sum += s.Weight * s.Score.Score(p, n)
 	}
 	return sum
+}
+
+// Scaled brings a raw number to 0..Max by the largest one.
+func Scaled(raw, largest int64) int64 {
+	if largest == 0 {
+		return 0
+	}
+	return Max * raw / largest
 }

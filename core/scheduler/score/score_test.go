@@ -41,33 +41,41 @@ func term(key, value string) corev1.NodeSelectorTerm {
 	return corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: key, Operator: corev1.NodeSelectorOpIn, Values: []string{value}}}}
 }
 
-func TestScores(t *testing.T) {
+func TestResourceScores(t *testing.T) {
+	least := NodeResourcesFit{Resources: CPUAndMemory, Strategy: LeastAllocated}
+	most := NodeResourcesFit{Resources: CPUAndMemory, Strategy: MostAllocated}
+	ratio := NodeResourcesFit{Resources: CPUAndMemory, Strategy: Shape([]Point{{0, 0}, {50, 100}, {100, 20}}), Ratio: true}
+	devices := NodeResourcesFit{Resources: []Resource{{"example.com/gpu", 3}, {corev1.ResourceCPU, 1}}, Strategy: MostAllocated}
+	balanced := NodeResourcesBalancedAllocation{Resources: CPUAndMemory}
+	gpus := func(n *corev1.Node) { n.Status.Allocatable["example.com/gpu"] = resource.MustParse("2") }
+	gpu := func(p *corev1.Pod) *corev1.Pod {
+		p.Spec.Containers[0].Resources.Requests["example.com/gpu"] = resource.MustParse("1")
+		return p
+	}
 	plain := func(*corev1.Node) {}
 	for _, tc := range []struct {
 		name   string
 		score  Score
 		pod    *corev1.Pod
 		node   func(*corev1.Node)
-		placed []string // CPU of pods of the same owner on the node
+		placed []string // CPU of pods with a gigabyte each on the node
 		want   int64
 	}{
-		{"empty node", NodeResourcesFit{}, pod("1", "1Gi"), plain, nil, 75},
-		{"used node", NodeResourcesFit{}, pod("1", "1Gi"), plain, []string{"1"}, 50},
-		{"no requests count too", NodeResourcesFit{}, pod("0", "0"), plain, nil, 100},
-		{"balanced", NodeResourcesBalancedAllocation{}, pod("1", "1Gi"), plain, nil, 100},
-		{"unbalanced", NodeResourcesBalancedAllocation{}, pod("4", "0"), plain, nil, 50},
-		{"no soft taints", TaintToleration{}, pod("1", "1Gi"), plain, nil, 100},
-		{"a soft taint", TaintToleration{}, pod("1", "1Gi"), func(n *corev1.Node) {
-			n.Spec.Taints = []corev1.Taint{{Key: "x", Effect: corev1.TaintEffectPreferNoSchedule}}
-		}, nil, 50},
-		{"nothing preferred", NodeAffinity{}, pod("1", "1Gi"), plain, nil, 0},
-		{"partly preferred", NodeAffinity{}, preferring("a"), func(n *corev1.Node) { n.Labels = map[string]string{"zone": "a"} }, nil, 75},
-		{"alone", OwnerSpread{}, pod("1", "1Gi"), plain, nil, 100},
-		{"three of the owner", OwnerSpread{}, pod("1", "1Gi"), plain, []string{"0", "0", "0"}, 25},
-		{"no image", ImageLocality{}, pod("1", "1Gi"), plain, nil, 0},
-		{"a big image", ImageLocality{}, pod("1", "1Gi"), func(n *corev1.Node) {
-			n.Status.Images = []corev1.ContainerImage{{Names: []string{"img"}, SizeBytes: 2 << 30}}
-		}, nil, 100},
+		{"empty node", least, pod("1", "1Gi"), plain, nil, 75},
+		{"used node", least, pod("1", "1Gi"), plain, []string{"1"}, 50},
+		{"no requests count too", least, noRequests(), plain, nil, 96},
+		{"beyond the node", least, pod("5", "1Gi"), plain, nil, 37},
+		{"most allocated", most, pod("1", "1Gi"), plain, []string{"1"}, 50},
+		{"most allocated beyond", most, pod("5", "1Gi"), plain, nil, 62},
+		{"shape", ratio, pod("1", "2Gi"), plain, nil, 75},
+		{"shape falls", ratio, pod("4", "2Gi"), plain, nil, 60},
+		{"shape of nothing", ratio, pod("4", "0"), plain, nil, 20},
+		{"device asked for", devices, gpu(pod("4", "0")), gpus, nil, 62},
+		{"device not asked for", devices, pod("2", "0"), gpus, nil, 50},
+		{"balance kept", balanced, pod("1", "1Gi"), plain, nil, 75},
+		{"balance lost", balanced, pod("4", "0"), plain, nil, 50},
+		{"balance found", balanced, pod("2", "0"), plain, []string{"0", "0"}, 87},
+		{"nothing to balance", balanced, noRequests(), plain, nil, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cl := snapshot.NewCluster()
@@ -77,12 +85,57 @@ func TestScores(t *testing.T) {
 				p.UID = types.UID(fmt.Sprint("placed-", i))
 				cl.Place(snapshot.PlacedOf(p, "n"))
 			}
-			p, err := snapshot.PodOf(tc.pod)
+			p, err := cl.PodOf(tc.pod, snapshot.Digest{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got := tc.score.Score(p, n); got != tc.want {
 				t.Errorf("%s is %d, want %d", tc.score.Name(), got, tc.want)
+			}
+		})
+	}
+}
+
+func noRequests() *corev1.Pod {
+	p := pod("1", "1Gi")
+	p.Spec.Containers[0].Resources.Requests = nil
+	return p
+}
+
+func TestRawScores(t *testing.T) {
+	cl := snapshot.NewCluster()
+	n := cl.SetNode(node(func(n *corev1.Node) {
+		n.Labels = map[string]string{"zone": "a"}
+		n.Spec.Taints = []corev1.Taint{{Key: "x", Effect: corev1.TaintEffectPreferNoSchedule}, {Key: "y", Effect: corev1.TaintEffectNoSchedule}}
+	}))
+	p, err := cl.PodOf(preferring("a"), snapshot.Digest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Affinity(p, nil, n); got != 30 {
+		t.Errorf("affinity is %d, want 30", got)
+	}
+	if got := Taints(p, n); got != 1 {
+		t.Errorf("taints are %d, want 1", got)
+	}
+}
+
+func TestImages(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		sizes   []int64
+		holders int
+		want    int64
+	}{
+		{"none", nil, 0, 0},
+		{"small", []int64{20 << 20}, 2, 0},
+		{"half a gigabyte", []int64{500 << 20}, 2, 48},
+		{"on half of the nodes", []int64{500 << 20}, 1, 23},
+		{"huge", []int64{5 << 30}, 2, 100},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := Images(tc.sizes, func(int) int { return tc.holders }, 2, 1); got != tc.want {
+				t.Errorf("score is %d, want %d", got, tc.want)
 			}
 		})
 	}

@@ -7,16 +7,9 @@ import (
 	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
 
-// TaintToleration prefers nodes with few taints PreferNoSchedule that the pod does not tolerate.
-type TaintToleration struct{}
-
-var _ Score = TaintToleration{}
-
-// Name implements Score.
-func (TaintToleration) Name() string { return "TaintToleration" }
-
-// Score implements Score.
-func (TaintToleration) Score(p *snapshot.Pod, n *snapshot.Node) int64 {
+// Taints counts the taints PreferNoSchedule that the pod does not tolerate. TaintToleration prefers nodes
+// with few of them.
+func Taints(p *snapshot.Pod, n *snapshot.Node) int64 {
 	count := int64(0)
 	for i := range n.Object.Spec.Taints {
 		t := &n.Object.Spec.Taints[i]
@@ -24,5 +17,5 @@ func (TaintToleration) Score(p *snapshot.Pod, n *snapshot.Node) int64 {
 			count++
 		}
 	}
-	return Max / (1 + count)
+	return count
 }
