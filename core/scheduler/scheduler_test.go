@@ -274,13 +274,13 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// One decision among a thousand nodes for a class that was seen before.
+// One decision among five thousand nodes for a class that was seen before.
 func BenchmarkDecide(b *testing.B) {
 	h := &harness{Scheduler: &Scheduler{Recorder: record.NewFakeRecorder(0)}}
 	if err := h.init(); err != nil {
 		b.Fatal(err)
 	}
-	for i := range 1000 {
+	for i := range 5000 {
 		h.setNode(node(fmt.Sprint("n", i), "1000", func(n *corev1.Node) { n.Status.Allocatable[corev1.ResourcePods] = resource.MustParse("1000000") }))
 	}
 	b.ReportAllocs()

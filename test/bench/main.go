@@ -1,6 +1,6 @@
 // Command bench prints how fast and how small Gantry is on this machine: start-up, idle cost, pod start,
-// restart and deletion, a deployment of 50, writes over HTTPS, and a thousand hollow nodes. It needs root and
-// what `make build` makes, and runs everything in a network namespace of its own without an uplink.
+// restart and deletion, a deployment of 50, writes over HTTPS, a thousand hollow nodes, and the scheduler. It
+// needs root and what `make build` makes, and runs everything in a network namespace of its own without an uplink.
 //
 //	go run ./test/bench [-only NAME,...]
 package main
@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -29,33 +31,60 @@ const inside = "GANTRY_BENCH_INSIDE"
 type bench struct {
 	name string
 	run  func(ctx context.Context, c *cluster) error
+	core func(ctx context.Context) error // in this process, without a cluster
 }
 
 // benches run in this order, each on what the ones before have left.
 var benches = []bench{
-	{"startup", startup},
-	{"idle", idleEmpty},
-	{"pod", podLatency},
-	{"crash", crashLatency},
-	{"delete", deleteLatency},
-	{"deployment", deployment},
-	{"writes", writes},
-	{"hollow", hollow},
+	{name: "startup", run: startup},
+	{name: "idle", run: idleEmpty},
+	{name: "pod", run: podLatency},
+	{name: "crash", run: crashLatency},
+	{name: "delete", run: deleteLatency},
+	{name: "deployment", run: deployment},
+	{name: "writes", run: writes},
+	{name: "hollow", run: hollow},
+	{name: "scheduler", core: scheduleReady},
+	{name: "spread", core: scheduleSpread},
+	{name: "stream", core: scheduleStream},
+	{name: "preempt", core: schedulePreempt},
 }
 
 func main() {
 	only := flag.String("only", "", "names of the benches to run, with commas between; all when empty")
+	profile := flag.String("cpuprofile", "", "file for a CPU profile of this process, which has all of the scheduler's benches")
 	flag.Parse()
 	if os.Getenv(inside) == "" {
 		os.Exit(enter())
 	}
 	ctrllog.SetLogger(logr.Discard())
+	debug.SetGCPercent(200) // as gantry does
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := runAll(ctx, *only); err != nil {
+	stopProfile, err := startProfile(*profile)
+	if err == nil {
+		err = runAll(ctx, *only)
+		stopProfile()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
+}
+
+// startProfile begins to profile this process, unless path is empty.
+func startProfile(path string) (stop func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() { pprof.StopCPUProfile(); f.Close() }, nil
 }
 
 // enter runs this program again in a new network namespace.
@@ -79,17 +108,25 @@ func enter() int {
 
 func runAll(ctx context.Context, only string) error {
 	machine()
-	c, err := newCluster()
-	if err != nil {
-		return err
-	}
-	defer c.remove()
+	var c *cluster
 	for _, b := range benches {
 		if only != "" && !slices.Contains(strings.Split(only, ","), b.name) {
 			continue
 		}
+		if c == nil && b.run != nil {
+			var err error
+			if c, err = newCluster(); err != nil {
+				return err
+			}
+			defer c.remove()
+		}
 		limit, cancel := context.WithTimeout(ctx, 10*time.Minute)
-		err := b.run(limit, c)
+		var err error
+		if b.core != nil {
+			err = b.core(limit)
+		} else {
+			err = b.run(limit, c)
+		}
 		cancel()
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
