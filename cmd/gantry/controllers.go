@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
 	"github.com/gantryio/gantry/controllers/garbage"
 	"github.com/gantryio/gantry/controllers/namespace"
@@ -26,11 +27,12 @@ import (
 	"github.com/gantryio/gantry/controllers/ttlafterfinished"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/client"
-	"github.com/gantryio/gantry/core/scheduler"
 	"github.com/gantryio/gantry/workloads/cronjob"
+	"github.com/gantryio/gantry/workloads/daemonset"
 	"github.com/gantryio/gantry/workloads/deployment"
 	"github.com/gantryio/gantry/workloads/job"
 	"github.com/gantryio/gantry/workloads/replicaset"
+	"github.com/gantryio/gantry/workloads/statefulset"
 )
 
 // controller is what every controller is to the one who starts it.
@@ -54,6 +56,18 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("replicaset-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &replicaset.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("replication-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &replicaset.Controller{Kind: replicaset.ReplicationControllers, Client: c, Recorder: r, Now: time.Now}
+	})
+	add("statefulset-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &statefulset.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("daemon-set-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &daemonset.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("disruption-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &disruption.Controller{Client: c, Recorder: r, Now: time.Now}
 	})
 	add("deployment-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &deployment.Controller{Client: c, Recorder: r, Now: time.Now}
@@ -117,9 +131,4 @@ func (s *server) newManager(ctx context.Context) (manager.Manager, error) {
 		}
 	}
 	return mgr, nil
-}
-
-func (s *server) newScheduler(ctx context.Context) *scheduler.Scheduler {
-	as := s.client.As("scheduler")
-	return &scheduler.Scheduler{Client: as, Cache: s.clientCache, Recorder: client.NewRecorder(ctx, as, "default-scheduler", "")}
 }

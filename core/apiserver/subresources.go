@@ -166,47 +166,6 @@ func setPodCondition(pod *corev1.Pod, c corev1.PodCondition) {
 	pod.Status.Conditions = append(pod.Status.Conditions, c)
 }
 
-// evict deletes a pod, leaving word of why.
-func (s *Server) evict(ctx context.Context, q *api.Request, obj runtime.Object) (runtime.Object, error) {
-	e, ok := obj.(*policyv1.Eviction)
-	if !ok {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("not an Eviction object: %T", obj))
-	}
-	if e.Name != "" && e.Name != q.Name {
-		return nil, apierrors.NewBadRequest("name in URL does not match name in Eviction object")
-	}
-	opts := e.DeleteOptions
-	if opts == nil {
-		opts = &metav1.DeleteOptions{}
-	}
-	_, err := s.modify(ctx, q, func(_ context.Context, current api.Object) (api.Object, error) {
-		if err := checkPreconditions(q, current, opts.Preconditions); err != nil {
-			return nil, err
-		}
-		pod := current.(*corev1.Pod).DeepCopy()
-		pod.ResourceVersion = ""
-		setPodCondition(pod, corev1.PodCondition{
-			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now().Rfc3339Copy(),
-			Reason: "EvictionByEvictionAPI", Message: "Eviction API: evicting", ObservedGeneration: pod.Generation,
-		})
-		return pod, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	deletion := *q
-	deletion.Subresource = ""
-	if p := opts.Preconditions; p != nil && p.ResourceVersion != nil {
-		// The condition was our own write; the version was compared before it.
-		opts = opts.DeepCopy()
-		opts.Preconditions.ResourceVersion = nil
-	}
-	if _, _, err := s.Delete(ctx, &deletion, opts); err != nil {
-		return nil, err
-	}
-	return success, nil
-}
-
 // finalize replaces a namespace with its spec.finalizers, which other updates cannot change.
 func (s *Server) finalize(ctx context.Context, q *api.Request, obj runtime.Object) (runtime.Object, error) {
 	ns, ok := obj.(*corev1.Namespace)

@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -30,6 +32,9 @@ func (s *subresource) Get(ctx context.Context, obj, out client.Object, _ ...clie
 	r, err := s.resource(obj)
 	if err != nil {
 		return err
+	}
+	if r.GetScale == nil {
+		return apierrors.NewNotFound(schema.GroupResource{Group: r.Group, Resource: r.Plural + "/scale"}, obj.GetName())
 	}
 	stored := r.New()
 	if err := s.Client.Get(ctx, types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}, stored.(client.Object)); err != nil {

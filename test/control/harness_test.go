@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
 	"github.com/gantryio/gantry/controllers/garbage"
 	"github.com/gantryio/gantry/controllers/namespace"
@@ -45,9 +46,11 @@ import (
 	"github.com/gantryio/gantry/core/scheduler"
 	"github.com/gantryio/gantry/core/store"
 	"github.com/gantryio/gantry/workloads/cronjob"
+	"github.com/gantryio/gantry/workloads/daemonset"
 	"github.com/gantryio/gantry/workloads/deployment"
 	"github.com/gantryio/gantry/workloads/job"
 	"github.com/gantryio/gantry/workloads/replicaset"
+	"github.com/gantryio/gantry/workloads/statefulset"
 )
 
 // cluster is a control core with all controllers and pretended nodes.
@@ -134,6 +137,10 @@ func (c *cluster) manager() manager.Manager {
 	}
 	for _, x := range []interface{ SetupWithManager(manager.Manager) error }{
 		&replicaset.Controller{Client: c.As("replicaset-controller"), Recorder: recorder},
+		&replicaset.Controller{Kind: replicaset.ReplicationControllers, Client: c.As("replication-controller"), Recorder: recorder},
+		&statefulset.Controller{Client: c.As("statefulset-controller"), Recorder: recorder},
+		&daemonset.Controller{Client: c.As("daemon-set-controller"), Recorder: recorder},
+		&disruption.Controller{Client: c.As("disruption-controller"), Recorder: recorder},
 		&deployment.Controller{Client: c.As("deployment-controller"), Recorder: recorder},
 		&job.Controller{Client: c.As("job-controller"), Recorder: recorder, Backoff: 10 * time.Millisecond},
 		&cronjob.Controller{Client: c.As("cronjob-controller"), Recorder: recorder, Now: c.clock},
