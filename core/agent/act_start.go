@@ -67,7 +67,12 @@ func (a *Agent) makeSandbox(ctx context.Context, p *corev1.Pod, attempt uint32) 
 			return pod.Sandbox{}, ref, err
 		}
 	}
+	leave, err := a.starts.enter(ctx)
+	if err != nil {
+		return pod.Sandbox{}, ref, err
+	}
 	res, err := rt.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: cfg, RuntimeHandler: inner})
+	leave()
 	if err != nil {
 		return pod.Sandbox{}, ref, err
 	}

@@ -53,6 +53,7 @@ type Agent struct {
 	volumes   *volume.Manager
 	objects   *objects.Cache
 	puller    *image.Puller
+	starts    gate
 	cgroups   cgroup.Tree
 	limits    criconfig.Machine
 	setup     sync.Once
@@ -90,6 +91,7 @@ func (a *Agent) init() {
 		a.objects = &objects.Cache{API: a.API}
 		a.volumes = &volume.Manager{Dir: a.KubeletDir, API: a.API, Objects: a.objects, Mounter: a.Mounter, Now: a.Clock.Now}
 		a.puller = &image.Puller{Now: a.Clock.Now}
+		a.starts = newGate()
 		a.cgroups = cgroup.Tree{Root: a.CgroupRoot}
 		a.describe()
 	})
