@@ -181,3 +181,31 @@ func TestDisruptionBudget(t *testing.T) {
 	counted(2)
 	c.must(evict(2))
 }
+
+func TestAutomaticRollback(t *testing.T) {
+	c := start(t)
+	c.addNode("n1")
+	c.namespace("one")
+	d := deploymentOf("one", 2)
+	d.Annotations = map[string]string{"deployments.gantry.dev/auto-rollback": "true"}
+	d.Spec.ProgressDeadlineSeconds = new(int32(1))
+	c.must(c.Create(c.ctx, d))
+	c.complete("one", 2)
+	until(c, &appsv1.ReplicaSetList{}, "one", func(l *appsv1.ReplicaSetList) string {
+		return want("remembered", l.Items[0].Annotations["deployments.gantry.dev/complete"], "true")
+	})
+	change(c, "one", "web", func(d *appsv1.Deployment) {
+		d.Spec.Template.Spec.Containers[0].Image = "web:broken"
+		d.Spec.Template.Annotations = map[string]string{"test/stays-pending": "yes"}
+	})
+	until(c, &corev1.EventList{}, "one", func(l *corev1.EventList) string {
+		for _, e := range l.Items {
+			if e.Reason == "DeploymentRollback" {
+				return ""
+			}
+		}
+		return "no event tells of a rollback"
+	})
+	c.images("one", byNode, "n1 web:1", "n1 web:1")
+	c.complete("one", 2)
+}

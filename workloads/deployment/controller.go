@@ -117,8 +117,12 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	p := decide(d, sets, c.now())
-	err = c.act(ctx, d, &p)
-	err = errors.Join(err, c.report(ctx, d, &p))
+	if p.back != nil {
+		err = c.back(ctx, d, &p)
+	} else {
+		err = c.act(ctx, d, &p)
+		err = errors.Join(err, c.report(ctx, d, &p))
+	}
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: time.Millisecond}, nil // somebody wrote meanwhile: look again
 	}

@@ -16,6 +16,9 @@ type plan struct {
 	// write are the sets as they should be, in the order of the writes; many are unchanged.
 	write  []change
 	remove []*appsv1.ReplicaSet
+	// back is the set whose template the Deployment should have again, and why; nothing else is done then.
+	back *appsv1.ReplicaSet
+	why  string
 	// revision is what the Deployment's annotation should say, "" for no change.
 	revision string
 	status   appsv1.DeploymentStatus
@@ -55,6 +58,9 @@ func decide(d *appsv1.Deployment, sets []*appsv1.ReplicaSet, now time.Time) plan
 		p.write = nil
 		return p
 	}
+	if last := r.fallback(); last != nil {
+		return plan{back: last, why: r.reason(), revision: r.new.Annotations[revisionAnnotation], status: d.Status}
+	}
 	r.notePause()
 	if r.found {
 		r.renew()
@@ -70,6 +76,7 @@ func decide(d *appsv1.Deployment, sets []*appsv1.ReplicaSet, now time.Time) plan
 	default:
 		p.create = r.roll()
 		p.status, p.wakeAfter = r.progress()
+		r.remember(&p.status)
 		p.remove = r.tidy()
 	}
 	if r.new != nil {

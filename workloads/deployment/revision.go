@@ -28,7 +28,7 @@ const (
 )
 
 // ours are not copied from a Deployment to its sets.
-var ours = []string{corev1.LastAppliedConfigAnnotation, revisionAnnotation, historyAnnotation, desiredAnnotation, maxAnnotation, rollbackAnnotation}
+var ours = []string{corev1.LastAppliedConfigAnnotation, revisionAnnotation, historyAnnotation, desiredAnnotation, maxAnnotation, rollbackAnnotation, completeAnnotation}
 
 // templateHash names a template: the same for as long as its JSON is.
 func templateHash(t *corev1.PodTemplateSpec, collisions *int32) (string, error) {
