@@ -32,6 +32,8 @@ type config struct {
 	serviceRange  string
 	nodeName      string
 	agentPort     int32
+	// schedulerConfig is the path of a file, "" for kube-scheduler's defaults.
+	schedulerConfig string
 }
 
 func defaultData() string {
@@ -53,6 +55,7 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.podRange, "pod-range", defaultPodRange, "IPv4 range of the pods; each node gets a /24 of it")
 	f.StringVar(&c.serviceRange, "service-range", defaultServiceRange, "IPv4 range of the cluster IPs")
 	f.Int32Var(&c.agentPort, "agent-port", 10250, "port of the agent's HTTPS server")
+	f.StringVar(&c.schedulerConfig, "scheduler-config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
 	f.StringVar(&c.nodeName, "node-name", "", "name of this node; the host's when empty")
 }
 

@@ -23,15 +23,29 @@ import (
 // machine and not the cluster, such as its images.
 type control struct {
 	*node
+	server *server
 	loaded chan struct{} // closed when the shipped images are there
 }
 
-func newControl(n *node) *control { return &control{node: n, loaded: make(chan struct{})} }
+func newControl(n *node, s *server) *control {
+	return &control{node: n, server: s, loaded: make(chan struct{})}
+}
 
 func (c *config) controlSocket() string { return filepath.Join(c.runDir(), "gantry.sock") }
 
 // Run serves until ctx ends.
 func (c *control) Run(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", c.serveReady)
+	mux.Handle("GET /explain", explainer{c.server, c.agent})
+	mux.HandleFunc("GET /images", c.serveImages)
+	mux.HandleFunc("POST /images", c.serveImport)
+	go c.preload(ctx)
+	return c.serveCommands(ctx, mux)
+}
+
+// serveCommands serves on the control socket until ctx ends.
+func (c *config) serveCommands(ctx context.Context, h http.Handler) error {
 	socket := c.controlSocket()
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("listen for commands: %w", err)
@@ -40,12 +54,7 @@ func (c *control) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for commands: %w", err)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ready", c.serveReady)
-	mux.HandleFunc("GET /images", c.serveImages)
-	mux.HandleFunc("POST /images", c.serveImport)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
-	go c.preload(ctx)
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stop()
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {

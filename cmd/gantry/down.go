@@ -75,11 +75,11 @@ func (n *node) clean(ctx context.Context) error {
 		return err
 	}
 	err := n.removePods(ctx)
-	err = errors.Join(err, n.host.Stop(ctx), guard.Remove(), removeAddress(n.config))
+	err = errors.Join(err, n.host.Stop(ctx), n.stopSchedulerPlugins(ctx), guard.Remove(), removeAddress(n.config))
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{n.runDir(), n.path("plugins"), n.path("ledger")} {
+	for _, dir := range []string{n.runDir(), n.path("plugins"), n.path("scheduler-plugins"), n.path("ledger")} {
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	return errors.Join(err, removeEmpty(filepath.Join(n.kubeletDir(), "pods")), removeEmpty(n.kubeletDir()), removeEmpty(n.logDir()))

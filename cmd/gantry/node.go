@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	crcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +26,7 @@ import (
 	"github.com/gantryio/gantry/core/pluginhost/ledger"
 	"github.com/gantryio/gantry/core/run"
 	"github.com/gantryio/gantry/core/service"
+	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/plugin"
 	"github.com/gantryio/gantry/interfaces/runtime"
 	"github.com/gantryio/gantry/plugins/network/cni"
@@ -70,6 +73,9 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 	}
 	if n.agent, err = n.newAgent(conn); err != nil {
 		return nil, err
+	}
+	n.attach.Took = func(s network.Sandbox, began, ended time.Time) {
+		n.agent.Note(types.UID(s.PodUID), agent.Span{Stage: "network", Began: began, Ended: ended})
 	}
 	proxy, _, err := n.host.Service("")
 	if err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/gantryio/gantry/core/pki"
 	"github.com/gantryio/gantry/core/pluginhost"
 	"github.com/gantryio/gantry/core/run"
+	"github.com/gantryio/gantry/core/scheduler"
 	"github.com/gantryio/gantry/core/store"
 )
 
@@ -48,7 +49,10 @@ func newServerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return run.All(cmd.Context(), parts...)
+			if err := os.MkdirAll(c.runDir(), 0o700); err != nil {
+				return fmt.Errorf("make the run folder: %w", err)
+			}
+			return run.All(cmd.Context(), append(parts, run.Part{Name: "control", Runner: run.Func(s.serveExplain)})...)
 		},
 	}
 	c.addFlags(cmd.Flags())
@@ -66,6 +70,7 @@ type server struct {
 	client    *client.Client
 	// clientCache is what controllers, scheduler and agent read; it must be started.
 	clientCache *client.Cache
+	scheduler   *scheduler.Scheduler
 	listener    net.Listener
 	ready       chan struct{}
 }
@@ -149,14 +154,21 @@ func (s *server) parts(ctx context.Context) ([]run.Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []run.Part{
+	plugins, err := s.newScheduler(ctx)
+	if err != nil {
+		return nil, err
+	}
+	parts := []run.Part{
 		{Name: "store", Runner: s.store},
 		{Name: "cache", Runner: s.cache, Ready: s.cache.Synced()},
 		{Name: "apiserver", Runner: run.Func(s.serve), Ready: s.ready},
 		{Name: "client cache", Runner: run.Func(s.clientCache.Start)},
 		{Name: "controllers", Runner: run.Func(mgr.Start)},
-		{Name: "scheduler", Runner: s.newScheduler(ctx)},
-	}, nil
+	}
+	if plugins != nil {
+		parts = append(parts, run.Part{Name: "scheduler plugins", Runner: plugins})
+	}
+	return append(parts, run.Part{Name: "scheduler", Runner: s.scheduler}), nil
 }
 
 // serve answers requests until ctx ends; s.ready is closed once the bootstrap objects are there.

@@ -69,7 +69,7 @@ func runUp(ctx context.Context, c *config) error {
 	}
 	parts := []run.Part{{Name: "plugins", Runner: n.host}}
 	parts = append(append(parts, core...), n.parts()...)
-	return run.All(ctx, append(parts, run.Part{Name: "control", Runner: newControl(n)})...)
+	return run.All(ctx, append(parts, run.Part{Name: "control", Runner: newControl(n, s)})...)
 }
 
 // nodeConnection is the agent's way to the API of the same process: as its own user, without sockets.

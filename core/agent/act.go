@@ -25,19 +25,19 @@ import (
 func (w *worker) act(act pod.Action) {
 	switch s := act.Subject(); act.Verb {
 	case pod.PrepareVolumes:
-		w.op(s, w.ctx, w.prepareVolumes())
+		w.op(s, w.ctx, w.timed("volumes", w.prepareVolumes()))
 	case pod.ReleaseVolumes:
 		w.op(s, w.ctx, w.releaseVolumes())
 	case pod.RunSandbox:
-		w.op(s, w.ctx, w.runSandbox(act))
+		w.op(s, w.ctx, w.timed("sandbox", w.runSandbox(act)))
 	case pod.StopSandbox:
 		w.op(s, w.ctx, w.stopSandbox(act))
 	case pod.RemoveSandbox, pod.RemoveContainer:
 		w.op(s, w.ctx, w.remove(act))
 	case pod.CheckImage:
-		w.op(s, w.ending, w.checkImage(act))
+		w.op(s, w.ending, w.timed("image of "+act.Container, w.checkImage(act)))
 	case pod.StartContainer:
-		w.op(s, w.ctx, w.startContainer(act))
+		w.op(s, w.ctx, w.timed("start of "+act.Container, w.startContainer(act)))
 	case pod.KillContainer:
 		w.obs.Killing[act.Container] = w.a.Clock.Now().Add(time.Duration(act.Grace) * time.Second)
 		w.op(s, w.ctx, w.killContainer(act))

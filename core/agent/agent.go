@@ -72,6 +72,7 @@ type Agent struct {
 	closing  bool
 	pressure node.Health
 	pods     sync.WaitGroup
+	journeys journeys
 }
 
 func (a *Agent) init() {

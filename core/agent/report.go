@@ -20,6 +20,7 @@ func (w *worker) report(now time.Time) {
 	}
 	want := pod.Status(w.cur, w.obs, pod.Node{IPs: w.a.ips(), RuntimePrefix: w.prefix()}, now)
 	w.tellBackOffs(&want)
+	w.noteReady(&want, now)
 	if w.obs.Synced = pod.Same(&want, &w.cur.Status); w.obs.Synced || w.writing {
 		return
 	}

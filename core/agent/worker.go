@@ -50,6 +50,8 @@ type worker struct {
 	volumesAt time.Time
 	// backOffs is what was last told of each container that has to wait before it may start again.
 	backOffs map[string]string
+	// arrived tells that the pod has been ready.
+	arrived bool
 }
 
 func (a *Agent) newWorker(p *corev1.Pod) *worker {
@@ -61,6 +63,8 @@ func (a *Agent) newWorker(p *corev1.Pod) *worker {
 		backOffs: map[string]string{},
 	}
 	w.pod.Store(p)
+	now := a.Clock.Now()
+	a.journeys.add(p.UID, Span{StageSeen, now, now})
 	return w
 }
 

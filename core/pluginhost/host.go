@@ -18,6 +18,7 @@ import (
 	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/plugin"
 	"github.com/gantryio/gantry/interfaces/runtime"
+	"github.com/gantryio/gantry/interfaces/scheduler"
 	"github.com/gantryio/gantry/interfaces/service"
 )
 
@@ -70,7 +71,7 @@ func New(c Config) (*Host, error) {
 	}
 	h := &Host{config: c}
 	for _, p := range c.Plugins {
-		if p.Name == "" || !slices.Contains([]plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service}, p.Kind) {
+		if p.Name == "" || !slices.Contains([]plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service, plugin.Scheduler}, p.Kind) {
 			return nil, fmt.Errorf("check plugin host: %q is no plugin: %w", string(p.Kind)+"/"+p.Name, plugin.ErrInvalid)
 		}
 		if h.find(p.Kind, p.Name) != nil {
@@ -163,6 +164,15 @@ func (h *Host) Service(name string) (service.Proxy, Ref, error) {
 	return service.NewClient(i.conn), i.ref(), nil
 }
 
+// Judge returns a scheduler plugin; "" is the first one.
+func (h *Host) Judge(name string) (scheduler.Judge, error) {
+	i, err := h.get(plugin.Scheduler, name)
+	if err != nil {
+		return nil, err
+	}
+	return scheduler.NewClient(i.conn), nil
+}
+
 func (h *Host) get(kind plugin.Kind, name string) (*instance, error) {
 	for _, i := range h.instances {
 		if i.plugin.Kind == kind && (name == "" || i.plugin.Name == name) {
@@ -213,7 +223,7 @@ func (h *Host) Stop(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for _, kind := range []plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service} {
+	for _, kind := range []plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service, plugin.Scheduler} {
 		for _, i := range h.instances {
 			if i.plugin.Kind == kind {
 				errs = append(errs, i.stop(ctx))

@@ -16,9 +16,10 @@ type Kind string
 
 // The kinds, each a folder under interfaces.
 const (
-	Runtime Kind = "runtime"
-	Network Kind = "network"
-	Service Kind = "service"
+	Runtime   Kind = "runtime"
+	Network   Kind = "network"
+	Service   Kind = "service"
+	Scheduler Kind = "scheduler"
 )
 
 // Info says what a plugin is.

@@ -15,6 +15,7 @@ import (
 // Attach gives a sandbox its network. It is idempotent. The ledger is written before the plugin is called.
 func (s *Server) Attach(ctx context.Context, sandbox network.Sandbox) (network.Attachment, error) {
 	defer s.lock(sandbox.ID)()
+	began := s.now()
 	entry, known := s.Ledger.Get(sandbox.ID)
 	if !known {
 		if sandbox.PodCIDRs = s.PodCIDRs(); len(sandbox.PodCIDRs) == 0 {
@@ -48,6 +49,9 @@ func (s *Server) Attach(ctx context.Context, sandbox network.Sandbox) (network.A
 		return network.Attachment{}, err
 	}
 	s.hostPortsChanged(entry)
+	if s.Took != nil {
+		s.Took(entry.Sandbox, began, s.now())
+	}
 	if s.Attached != nil {
 		s.Attached(entry.Sandbox, a)
 	}

@@ -40,6 +40,8 @@ type Server struct {
 	// Attached, if set, is told of each attachment just before the runtime is, so that an agent need not
 	// ask the runtime for a sandbox's addresses.
 	Attached func(s network.Sandbox, a network.Attachment)
+	// Took, if set, is told how long each attachment took.
+	Took func(s network.Sandbox, began, ended time.Time)
 	// HostPortsChanged, if set, is called when HostPorts returns something else than before.
 	HostPortsChanged func()
 	// Now is the clock; time.Now when nil.
