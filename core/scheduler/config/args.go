@@ -72,8 +72,11 @@ func decodeArgs(name string, raw runtime.RawExtension, target any) error {
 	if err = errors.Join(append(strict, err)...); err != nil {
 		return err
 	}
-	var header struct{ APIVersion, Kind string }
-	if _, err := json.UnmarshalStrict(raw.Raw, &header); err != nil {
+	var header struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+	}
+	if err := json.UnmarshalCaseSensitivePreserveInts(raw.Raw, &header); err != nil {
 		return err
 	}
 	if header.Kind != "" && header.Kind != name+"Args" {
