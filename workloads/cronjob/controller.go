@@ -24,9 +24,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-)
 
-const jobsByCronJob = "cronjob.controller"
+	"github.com/gantryio/gantry/core/client/owner"
+)
 
 var kind = batchv1.SchemeGroupVersion.WithKind("CronJob")
 
@@ -44,7 +44,7 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
-	if err := c.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
+	if err := owner.Index(context.Background(), mgr.GetFieldIndexer(), &batchv1.Job{}); err != nil {
 		return err
 	}
 	return ctrl.ControllerManagedBy(mgr).Named("cronjob").
@@ -55,18 +55,6 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 30*time.Second),
 		}).
 		Complete(c)
-}
-
-// Index adds the indexes that the controller reads by.
-func (c *Controller) Index(ctx context.Context, x client.FieldIndexer) error {
-	return x.IndexField(ctx, &batchv1.Job{}, jobsByCronJob, byCronJob)
-}
-
-func byCronJob(o client.Object) []string {
-	if ref := metav1.GetControllerOfNoCopy(o); ref != nil && ref.Kind == kind.Kind && ref.APIVersion == kind.GroupVersion().String() {
-		return []string{string(ref.UID)}
-	}
-	return nil
 }
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -125,7 +113,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 // the jobs are looked up.
 func (c *Controller) observe(ctx context.Context, cj *batchv1.CronJob) ([]*batchv1.Job, error) {
 	var list batchv1.JobList
-	if err := c.Client.List(ctx, &list, client.InNamespace(cj.Namespace), client.MatchingFields{jobsByCronJob: string(cj.UID)}); err != nil {
+	if err := c.Client.List(ctx, &list, client.InNamespace(cj.Namespace), client.MatchingFields{owner.ByController: string(cj.UID)}); err != nil {
 		return nil, fmt.Errorf("list jobs of cron job %s: %w", cj.Name, err)
 	}
 	var out []*batchv1.Job

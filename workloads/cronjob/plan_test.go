@@ -15,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/owner"
 )
 
 // noon is at a full hour; the CronJobs of these tests run every ten minutes and were made at half past ten.
@@ -213,7 +215,7 @@ func TestRescheduled(t *testing.T) {
 func TestSurvivesCrash(t *testing.T) {
 	c := newCronJob(lastRun(noon.Add(-10 * time.Minute)))
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(c, jobAt(0)).WithStatusSubresource(c).
-		WithIndex(&batchv1.Job{}, jobsByCronJob, func(client.Object) []string { return nil }). // the list lags
+		WithIndex(&batchv1.Job{}, owner.ByController, func(client.Object) []string { return nil }). // the list lags
 		Build()
 	controller := &Controller{Client: api, Recorder: record.NewFakeRecorder(10), Now: func() time.Time { return noon.Add(time.Second) }}
 	key := client.ObjectKeyFromObject(c)

@@ -30,10 +30,9 @@ func (c *Controller) act(ctx context.Context, ds *appsv1.DaemonSet, p *plan, has
 }
 
 func (c *Controller) create(ctx context.Context, ds *appsv1.DaemonSet, pod *corev1.Pod) error {
-	err := c.Client.Create(ctx, pod)
+	err := c.pending.Create(ctx, c.Client, client.ObjectKeyFromObject(ds), pod)
 	switch {
 	case err == nil:
-		c.pending.Created(client.ObjectKeyFromObject(ds), pod)
 		c.Recorder.Eventf(ds, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: %v", pod.Name)
 		return nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
@@ -44,16 +43,14 @@ func (c *Controller) create(ctx context.Context, ds *appsv1.DaemonSet, pod *core
 }
 
 func (c *Controller) remove(ctx context.Context, ds *appsv1.DaemonSet, pod *corev1.Pod) error {
-	err := c.Client.Delete(ctx, pod, client.Preconditions{UID: &pod.UID})
+	err := c.pending.Delete(ctx, c.Client, client.ObjectKeyFromObject(ds), pod)
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		c.pending.Deleted(client.ObjectKeyFromObject(ds), pod.UID)
 		return nil // gone, and perhaps replaced by another of its name
 	}
 	if err != nil {
 		c.Recorder.Eventf(ds, corev1.EventTypeWarning, "FailedDelete", "Error deleting: %v", err)
 		return fmt.Errorf("delete pod %s: %w", pod.Name, err)
 	}
-	c.pending.Deleted(client.ObjectKeyFromObject(ds), pod.UID)
 	c.Recorder.Eventf(ds, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: %v", pod.Name)
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/core/client/owner"
 )
 
 // parallel is how many pods of one job are written at a time.
@@ -74,20 +76,10 @@ func (c *Controller) report(ctx context.Context, job *batchv1.Job, status batchv
 	case err == nil:
 		c.pending.note(job, func(w *writes) { w.version = version(update) })
 		return update, nil
-	case !refused(err):
+	case !owner.Refused(err):
 		c.pending.note(job, func(w *writes) { w.unsure = true })
 	}
 	return nil, fmt.Errorf("update status of job %s: %w", client.ObjectKeyFromObject(job), err)
-}
-
-// refused tells that an error is the server's word that nothing was written.
-func refused(err error) bool {
-	status := apierrors.APIStatus(nil)
-	if !errors.As(err, &status) {
-		return false
-	}
-	code := status.Status().Code
-	return code >= 400 && code < 500 && !apierrors.IsTimeout(err)
 }
 
 // createAll makes pods in batches of 1, 2, 4 and so on, so that what fails for all of them is not tried for
@@ -123,17 +115,20 @@ func (c *Controller) create(ctx context.Context, job *batchv1.Job, s slot) error
 		return nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return nil // the job goes too
-	case !refused(err):
+	case !owner.Refused(err):
 		c.pending.note(job, func(w *writes) { w.created[pod.Name] = "" })
 	}
 	c.Recorder.Eventf(job, corev1.EventTypeWarning, "FailedCreate", "Error creating: %v", err)
 	return fmt.Errorf("create pod of job %s: %w", job.Name, err)
 }
 
-// remove lets a pod go that is not to count.
+// remove lets a pod go that is not to count. One that has changed may have finished, which counts.
 func (c *Controller) remove(ctx context.Context, job *batchv1.Job, pod *corev1.Pod) error {
-	if err := c.free(ctx, job, pod); err != nil {
-		return err
+	if !isSurplus(pod) {
+		mark := fmt.Sprintf(`{"metadata":{"uid":%q,"resourceVersion":%q,"annotations":{%q:"true"}}}`, pod.UID, pod.ResourceVersion, surplusAnnotation)
+		if err := c.write(ctx, job, pod, mark); err != nil {
+			return fmt.Errorf("mark pod %s as surplus: %w", pod.Name, err)
+		}
 	}
 	return c.stop(ctx, job, pod)
 }
@@ -142,6 +137,7 @@ func (c *Controller) remove(ctx context.Context, job *batchv1.Job, pod *corev1.P
 func (c *Controller) stop(ctx context.Context, job *batchv1.Job, pod *corev1.Pod) error {
 	err := c.Client.Delete(ctx, pod.DeepCopy(), client.Preconditions{UID: &pod.UID})
 	if err != nil && !gone(err) {
+		c.doubt(job, pod, err)
 		c.Recorder.Eventf(job, corev1.EventTypeWarning, "FailedDelete", "Error deleting: %v", err)
 		return fmt.Errorf("delete pod %s: %w", pod.Name, err)
 	}
@@ -159,21 +155,33 @@ func gone(err error) bool {
 
 // free takes the finalizer from a pod.
 func (c *Controller) free(ctx context.Context, job *batchv1.Job, pod *corev1.Pod) error {
-	if !tracked(pod) {
-		return nil
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`, pod.UID, batchv1.JobTrackingFinalizer)
+	if err := c.write(ctx, job, pod, patch); err != nil {
+		return fmt.Errorf("free pod %s of its finalizer: %w", pod.Name, err)
 	}
+	return nil
+}
+
+// write patches a pod; that it is gone is no error.
+func (c *Controller) write(ctx context.Context, job *batchv1.Job, pod *corev1.Pod, patch string) error {
 	out := &corev1.Pod{}
 	out.Namespace, out.Name = pod.Namespace, pod.Name
-	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`, pod.UID, batchv1.JobTrackingFinalizer)
 	err := c.Client.Patch(ctx, out, client.RawPatch(types.StrategicMergePatchType, []byte(patch)))
-	switch {
-	case err == nil:
+	if err == nil {
 		c.pending.note(job, func(w *writes) { w.patched[pod.UID] = version(out) })
-		return nil
-	case gone(err):
-		return nil
 	}
-	return fmt.Errorf("free pod %s of its finalizer: %w", pod.Name, err)
+	if err != nil && !gone(err) {
+		c.doubt(job, pod, err)
+		return err
+	}
+	return nil
+}
+
+// doubt notes that a write to the pod may have taken place in spite of the error.
+func (c *Controller) doubt(job *batchv1.Job, pod *corev1.Pod, err error) {
+	if !owner.Refused(err) {
+		c.pending.note(job, func(w *writes) { w.doubted[pod.UID] = pod.Name })
+	}
 }
 
 // atOnce calls do for 0 to n-1, several at a time, and stops beginning calls after the first error, which it

@@ -8,7 +8,6 @@ package job
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -25,12 +24,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-)
 
-// The indexes of pods that reconciles read by.
-const (
-	podsByJob  = "job.controller"
-	orphanPods = "job.orphan"
+	"github.com/gantryio/gantry/core/client/owner"
 )
 
 // What the waits after failures are unless the controller says otherwise.
@@ -67,7 +62,7 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
-	if err := c.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
+	if err := owner.Index(context.Background(), mgr.GetFieldIndexer(), &corev1.Pod{}); err != nil {
 		return err
 	}
 	options := controller.Options{
@@ -89,28 +84,6 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(strays.podsOf)).
 		WithOptions(options).
 		Complete(strays)
-}
-
-// Index adds the indexes that the controller reads by.
-func (c *Controller) Index(ctx context.Context, x client.FieldIndexer) error {
-	return errors.Join(
-		x.IndexField(ctx, &corev1.Pod{}, podsByJob, byJob),
-		x.IndexField(ctx, &corev1.Pod{}, orphanPods, byOrphanhood),
-	)
-}
-
-func byJob(o client.Object) []string {
-	if ref := metav1.GetControllerOfNoCopy(o); ownedByJob(ref) {
-		return []string{string(ref.UID)}
-	}
-	return nil
-}
-
-func byOrphanhood(o client.Object) []string {
-	if metav1.GetControllerOfNoCopy(o) == nil {
-		return []string{o.GetNamespace()}
-	}
-	return nil
 }
 
 func ownedByJob(ref *metav1.OwnerReference) bool {

@@ -13,14 +13,14 @@ import (
 // manage decides which pods there should be. It either removes or creates, never both at once.
 func (d *decision) manage() {
 	want := d.wanted()
-	d.remove = d.surplus(len(d.active) - want)
-	if len(d.remove) > 0 {
-		for _, pod := range d.remove {
-			if isReady(pod) {
-				d.ready--
-			}
+	surplus := d.surplus(len(d.active) - want)
+	for _, pod := range surplus {
+		if isReady(pod) {
+			d.ready--
 		}
-		d.active = slices.DeleteFunc(slices.Clone(d.active), func(pod *corev1.Pod) bool { return slices.Contains(d.remove, pod) })
+	}
+	d.active = slices.DeleteFunc(slices.Clone(d.active), func(pod *corev1.Pod) bool { return slices.Contains(surplus, pod) })
+	if d.remove = append(d.remove, surplus...); len(d.remove) > 0 {
 		d.terminating += len(d.remove)
 		return
 	}

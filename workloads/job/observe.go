@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/core/client/owner"
 )
 
 var errDeleted = errors.New("it was deleted")
@@ -25,7 +27,7 @@ func (c *Controller) observe(ctx context.Context, job *batchv1.Job) ([]*corev1.P
 	if err != nil || sel.Empty() {
 		return nil, false, nil // such a job would own everything
 	}
-	owned, err := c.list(ctx, job.Namespace, client.MatchingFields{podsByJob: string(job.UID)})
+	owned, err := c.list(ctx, job.Namespace, client.MatchingFields{owner.ByController: string(job.UID)})
 	if err != nil {
 		return nil, false, err
 	}
@@ -75,7 +77,7 @@ func (c *Controller) release(ctx context.Context, job *batchv1.Job, sel labels.S
 
 // adopt takes the matching pods that have no controller, once the job is known to be still there.
 func (c *Controller) adopt(ctx context.Context, job *batchv1.Job, sel labels.Selector) ([]*corev1.Pod, error) {
-	orphans, err := c.list(ctx, job.Namespace, client.MatchingFields{orphanPods: job.Namespace}, client.MatchingLabelsSelector{Selector: sel})
+	orphans, err := c.list(ctx, job.Namespace, client.MatchingFields{owner.ByOrphanhood: job.Namespace}, client.MatchingLabelsSelector{Selector: sel})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 
@@ -32,6 +33,8 @@ type writes struct {
 	// patched are the oldest versions of pods that show what was written to them; deleted ones are marked.
 	patched map[types.UID]uint64
 	deleted map[types.UID]bool
+	// doubted are names of pods that were written to without an answer.
+	doubted map[types.UID]string
 }
 
 // of returns the writes to a job, which must not be those to an earlier job of its name.
@@ -41,7 +44,7 @@ func (p *pending) of(job *batchv1.Job) *writes {
 		p.jobs = map[types.NamespacedName]*writes{}
 	}
 	if w := p.jobs[key]; w == nil || w.uid != job.UID {
-		p.jobs[key] = &writes{uid: job.UID, created: map[string]types.UID{}, patched: map[types.UID]uint64{}, deleted: map[types.UID]bool{}}
+		p.jobs[key] = &writes{uid: job.UID, created: map[string]types.UID{}, patched: map[types.UID]uint64{}, deleted: map[types.UID]bool{}, doubted: map[types.UID]string{}}
 	}
 	return p.jobs[key]
 }
@@ -79,21 +82,54 @@ func (p *pending) shows(ctx context.Context, live client.Reader, job *batchv1.Jo
 // settled tells that the listed pods show all that was written to them. A created pod that is not listed is
 // looked up: when it is gone again, or was never made, it is no longer waited for.
 func (p *pending) settled(ctx context.Context, live client.Reader, job *batchv1.Job, pods []*corev1.Pod) (bool, error) {
+	if err := p.resolve(ctx, live, job); err != nil {
+		return false, err
+	}
 	missing, ok := p.see(job, pods)
 	for name, uid := range missing {
-		pod := &corev1.Pod{}
-		err := live.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: name}, pod)
-		if client.IgnoreNotFound(err) != nil {
-			return false, fmt.Errorf("look for pod %s: %w", name, err)
+		pod, err := lookUp(ctx, live, job.Namespace, name)
+		if err != nil {
+			return false, err
 		}
 		ref := metav1.GetControllerOfNoCopy(pod)
-		if err == nil && (uid == "" || pod.UID == uid) && ref != nil && ref.UID == job.UID {
+		if (uid == "" || pod.UID == uid) && ref != nil && ref.UID == job.UID {
 			ok = false // its event is still to come, and brings us back
 			continue
 		}
 		p.note(job, func(w *writes) { delete(w.created, name) })
 	}
 	return ok, nil
+}
+
+// resolve looks up the pods that were written to without an answer: lists must show them as they are now.
+func (p *pending) resolve(ctx context.Context, live client.Reader, job *batchv1.Job) error {
+	p.mu.Lock()
+	doubted := maps.Clone(p.of(job).doubted)
+	p.mu.Unlock()
+	for uid, name := range doubted {
+		pod, err := lookUp(ctx, live, job.Namespace, name)
+		if err != nil {
+			return err
+		}
+		p.note(job, func(w *writes) {
+			delete(w.doubted, uid)
+			if pod.UID == uid {
+				w.patched[uid] = max(w.patched[uid], version(pod))
+			} else {
+				w.deleted[uid] = true
+			}
+		})
+	}
+	return nil
+}
+
+// lookUp returns the pod as it truly is, an empty one when there is none.
+func lookUp(ctx context.Context, live client.Reader, namespace, name string) (*corev1.Pod, error) {
+	pod := &corev1.Pod{}
+	if err := live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, pod); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("look for pod %s: %w", name, err)
+	}
+	return pod, nil
 }
 
 // see takes note of what pods show and returns the created pods that they lack.
@@ -113,11 +149,7 @@ func (p *pending) see(job *batchv1.Job, pods []*corev1.Pod) (map[string]types.UI
 		}
 	}
 	w.patched, w.deleted = patched, deleted // what is not listed any longer is gone
-	missing := map[string]types.UID{}
-	for name, uid := range w.created {
-		missing[name] = uid
-	}
-	return missing, ok
+	return maps.Clone(w.created), ok
 }
 
 // version is how new an object is, among all versions of it.

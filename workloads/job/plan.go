@@ -19,6 +19,9 @@ const (
 	maxUncounted = 500
 )
 
+// surplusAnnotation marks pods that a job no longer wants.
+const surplusAnnotation = "jobs.gantry.dev/surplus"
+
 // view is all that a decision depends on.
 type view struct {
 	job *batchv1.Job
@@ -35,7 +38,8 @@ type view struct {
 type plan struct {
 	// stop are active pods that end with the job, and count as failed unless it succeeds.
 	stop []*corev1.Pod
-	// remove are active pods too many; they count as nothing.
+	// remove are active pods too many. They are marked before they are deleted, so that they count as
+	// nothing whoever goes on with it; but where one succeeds first, that counts.
 	remove []*corev1.Pod
 	create []slot
 	// free are pods that the status counts, or names as not yet counted.
@@ -115,6 +119,8 @@ func (d *decision) observe() {
 		case pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed:
 		case pod.DeletionTimestamp != nil:
 			d.terminating++
+		case isSurplus(pod):
+			d.remove = append(d.remove, pod) // begun before
 		default:
 			d.active = append(d.active, pod)
 			if isReady(pod) {
@@ -207,8 +213,14 @@ func tracked(pod *corev1.Pod) bool {
 	return slices.Contains(pod.Finalizers, batchv1.JobTrackingFinalizer)
 }
 
+// isSurplus tells that a pod was chosen to go, and is neither to be kept nor to count as failed.
+func isSurplus(pod *corev1.Pod) bool { return pod.Annotations[surplusAnnotation] != "" }
+
 // hasFailed counts pods that are being deleted as failed: they may never get as far as to say so themselves.
 func hasFailed(job *batchv1.Job, pod *corev1.Pod) bool {
+	if isSurplus(pod) {
+		return false
+	}
 	if pod.Status.Phase == corev1.PodFailed {
 		return true
 	}

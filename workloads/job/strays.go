@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/owner"
 )
 
 // strays frees pods whose finalizer nobody else will take away: those whose job is gone or finished.
@@ -41,7 +43,7 @@ func (s *strays) podsOf(ctx context.Context, o client.Object) []reconcile.Reques
 			return nil
 		}
 	}
-	pods, err := s.list(ctx, job.Namespace, client.MatchingFields{podsByJob: string(job.UID)})
+	pods, err := s.list(ctx, job.Namespace, client.MatchingFields{owner.ByController: string(job.UID)})
 	if err != nil {
 		return nil
 	}

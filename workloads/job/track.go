@@ -17,7 +17,7 @@ func (d *decision) track(end *batchv1.JobCondition) {
 	var succeeded []int
 	full := false
 	for _, pod := range d.pods {
-		if !tracked(pod) || !d.countable(pod, end) || slices.Contains(d.remove, pod) {
+		if !tracked(pod) || !d.countable(pod, end) {
 			continue
 		}
 		if len(succeeded)+len(u.Succeeded)+len(u.Failed) >= maxUncounted {
@@ -32,6 +32,7 @@ func (d *decision) track(end *batchv1.JobCondition) {
 			succeeded = append(succeeded, index)
 		case pod.Status.Phase == corev1.PodSucceeded:
 			u.Succeeded = append(u.Succeeded, pod.UID)
+		case isSurplus(pod):
 		case !hasFailed(d.job, pod) && (end == nil || end.Type == batchv1.JobSuccessCriteriaMet):
 		case judge(d.job.Spec.PodFailurePolicy, pod).counts():
 			u.Failed = append(u.Failed, pod.UID)
@@ -65,6 +66,9 @@ func (d *decision) track(end *batchv1.JobCondition) {
 func (d *decision) countable(pod *corev1.Pod, end *batchv1.JobCondition) bool {
 	if d.job.DeletionTimestamp != nil || end != nil || pod.Status.Phase == corev1.PodSucceeded {
 		return true
+	}
+	if isSurplus(pod) {
+		return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed
 	}
 	return hasFailed(d.job, pod) && d.last[indexOf(pod)] != pod
 }

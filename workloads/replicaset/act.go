@@ -35,10 +35,9 @@ func (c *Controller) act(ctx context.Context, rs set, p plan) error {
 
 func (c *Controller) create(ctx context.Context, rs set) error {
 	pod := newPod(rs.ReplicaSet, c.kind().gvk)
-	err := c.Client.Create(ctx, pod)
+	err := c.pending.Create(ctx, c.Client, client.ObjectKeyFromObject(rs), pod)
 	switch {
 	case err == nil:
-		c.pending.Created(client.ObjectKeyFromObject(rs), pod)
 		c.Recorder.Eventf(rs.self, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: %v", pod.Name)
 		return nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
@@ -61,16 +60,14 @@ func newPod(rs *appsv1.ReplicaSet, kind schema.GroupVersionKind) *corev1.Pod {
 }
 
 func (c *Controller) remove(ctx context.Context, rs set, pod *corev1.Pod) error {
-	err := c.Client.Delete(ctx, pod, client.Preconditions{UID: &pod.UID})
+	err := c.pending.Delete(ctx, c.Client, client.ObjectKeyFromObject(rs), pod)
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		c.pending.Deleted(client.ObjectKeyFromObject(rs), pod.UID)
 		return nil // gone, and perhaps replaced by another of its name
 	}
 	if err != nil {
 		c.Recorder.Eventf(rs.self, corev1.EventTypeWarning, "FailedDelete", "Error deleting: %v", err)
 		return fmt.Errorf("delete pod %s: %w", pod.Name, err)
 	}
-	c.pending.Deleted(client.ObjectKeyFromObject(rs), pod.UID)
 	c.Recorder.Eventf(rs.self, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: %v", pod.Name)
 	return nil
 }
