@@ -35,26 +35,12 @@ func hollow(ctx context.Context, c *cluster) error {
 	if err := c.start(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	var agents sync.WaitGroup
-	defer agents.Wait()
-	defer cancel()
 	began := time.Now()
-	for i := range connections {
-		api, err := c.connection()
-		if err != nil {
-			return err
-		}
-		for n := range hollowNodes / connections {
-			a := hollowAgent(api, fmt.Sprintf("hollow-%d", i*hollowNodes/connections+n), quiet)
-			agents.Go(func() { _ = a.Run(ctx) })
-		}
-	}
-	if err := c.awaitNodes(ctx, hollowNodes); err != nil {
+	stop, err := c.startHollow(ctx)
+	if err != nil {
 		return err
 	}
+	defer stop()
 	print("1,000 hollow nodes Ready", "%s", round(time.Since(began)))
 	before, err := c.usage()
 	if err != nil {
@@ -85,6 +71,33 @@ func hollow(ctx context.Context, c *cluster) error {
 	print("10,000 pods created to Running", "%s, %.2f ms of server CPU each, %.2f ms of agents and creators, server %.0f MB",
 		round(took), (after.cpu-before.cpu).Seconds()*1000/hollowPods, (ownCPU()-own).Seconds()*1000/hollowPods, float64(after.rss)/1e6)
 	return nil
+}
+
+// startHollow runs the agents until stop and waits until their nodes are ready.
+func (c *cluster) startHollow(ctx context.Context) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	var agents sync.WaitGroup
+	stop = func() {
+		cancel()
+		agents.Wait()
+	}
+	for i := range connections {
+		api, err := c.connection()
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		for n := range hollowNodes / connections {
+			a := hollowAgent(api, fmt.Sprintf("hollow-%d", i*hollowNodes/connections+n), quiet)
+			agents.Go(func() { _ = a.Run(ctx) })
+		}
+	}
+	if err := c.awaitNodes(ctx, hollowNodes); err != nil {
+		stop()
+		return nil, err
+	}
+	return stop, nil
 }
 
 // ownCPU is what this process has used.
