@@ -43,7 +43,7 @@ func (s *Scheduler) classOf(pod *corev1.Pod) (*class, error) {
 	if c := s.classes[digest.Key]; c != nil {
 		return c, nil
 	}
-	if len(s.classes) >= maxClasses {
+	if len(s.classes) >= max(minClasses, min(maxClasses, maxVerdicts/max(1, s.cluster.Len()))) {
 		s.dropClass()
 	}
 	c := &class{Class: place.NewClass(digest, profile.Profile, s.cluster), profile: profile, waiting: map[types.UID]*item{}}

@@ -99,9 +99,8 @@ func (s *Scheduler) recall() {
 		if len(c.waiting) == 0 {
 			continue
 		}
-		c.Refresh()
-		if len(s.extenders) > 0 || len(c.profile.plugins) > 0 || c.Fits() {
-			s.activateWaiting(c)
+		if c.Refresh(); c.Fits() {
+			s.wakeWaiting(c)
 		}
 	}
 	if !known {
@@ -124,6 +123,19 @@ func (s *Scheduler) recallNominated(n *snapshot.Node) {
 		}
 		it.class.Refresh()
 		if it.class.FitsOn(n, p.UID) {
+			s.queue.activate(it)
+		}
+	}
+}
+
+// wakeWaiting activates the pods of a class that fits somewhere now. Those that an extender has a say in
+// may still be refused by it, as before, so that their back-off ends first.
+func (s *Scheduler) wakeWaiting(c *class) {
+	for _, it := range c.waiting {
+		if s.extended(it.pod) {
+			s.queue.leave(it)
+			s.queue.delay(it)
+		} else {
 			s.queue.activate(it)
 		}
 	}

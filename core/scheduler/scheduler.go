@@ -21,11 +21,15 @@ import (
 	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
 
-// writers is how many bindings and status patches are under way at most; maxClasses how many classes are
-// remembered while none of their pods waits.
+// writers is how many bindings and status patches are under way at most.
+const writers = 64
+
+// How many classes are remembered while none of their pods waits: so many that they have not more than
+// maxVerdicts on nodes together, which bounds the memory of large clusters.
 const (
-	writers    = 64
-	maxClasses = 128
+	minClasses  = 16
+	maxClasses  = 128
+	maxVerdicts = 200_000
 )
 
 // Scheduler places the pods whose schedulerName is that of one of its profiles.
