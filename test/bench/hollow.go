@@ -49,7 +49,7 @@ func hollow(ctx context.Context, c *cluster) error {
 	own := ownCPU()
 	began = time.Now()
 	failed := make(chan error, 1)
-	go func() { failed <- c.createPods(ctx) }()
+	go func() { failed <- c.createAll(ctx, hollowPods, func(n int) client.Object { return hollowPod(n) }) }()
 	running := map[string]bool{}
 	err = c.await(ctx, func(_ bool, p *corev1.Pod) bool {
 		if p.Status.Phase == corev1.PodRunning {
@@ -125,7 +125,7 @@ func hollowAgent(api client.WithWatch, name string, log *slog.Logger) *agent.Age
 			},
 		},
 		API: api, Log: log,
-		Runtimes: agent.Static{{Ref: agent.Ref{Plugin: "fake", Version: "1"}, Runtime: fake.New(fake.Options{})}},
+		Runtimes: agent.Static{{Ref: agent.Ref{Plugin: "fake", Version: "1"}, Runtime: fake.New(fake.Options{Started: exitWhenAsked})}},
 	}
 }
 
@@ -151,7 +151,8 @@ func (c *cluster) awaitNodes(ctx context.Context, want int) error {
 	return fmt.Errorf("only %d nodes are ready: %w", len(up), ctx.Err())
 }
 
-func (c *cluster) createPods(ctx context.Context) error {
+// createAll creates n objects, several at a time.
+func (c *cluster) createAll(ctx context.Context, n int, object func(n int) client.Object) error {
 	api, err := c.connection()
 	if err != nil {
 		return err
@@ -162,16 +163,16 @@ func (c *cluster) createPods(ctx context.Context) error {
 	for range creators {
 		wg.Go(func() {
 			for n := range next {
-				if err := api.Create(ctx, hollowPod(n)); err != nil {
+				if err := api.Create(ctx, object(n)); err != nil {
 					errs <- err
 					return
 				}
 			}
 		})
 	}
-	for n := range hollowPods {
+	for i := range n {
 		select {
-		case next <- n:
+		case next <- i:
 		case err := <-errs:
 			close(next)
 			return err
