@@ -145,3 +145,15 @@ func TestAdoptsByName(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// The garbage collector takes the revisions of a set that is being deleted; they do not come back.
+func TestMakesNothingForADeletedSet(t *testing.T) {
+	w := newWorld(t, sized(1, deleted, func(s *appsv1.StatefulSet) { s.Finalizers = []string{"foregroundDeletion"} }))
+	_, err := w.Reconcile(t.Context(), reconcile.Request{NamespacedName: key})
+	w.must(err)
+	var revisions appsv1.ControllerRevisionList
+	w.must(w.api.List(t.Context(), &revisions))
+	if len(revisions.Items) > 0 || len(w.images()) > 0 {
+		t.Errorf("there are %d revisions and pods %v", len(revisions.Items), w.images())
+	}
+}

@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -38,13 +39,18 @@ func (c *Controller) history(set *appsv1.StatefulSet, sel labels.Selector) *revi
 }
 
 func (c *Controller) revisions(ctx context.Context, set *appsv1.StatefulSet, sel labels.Selector, s *state) ([]*appsv1.ControllerRevision, error) {
+	if set.Status.CollisionCount != nil {
+		s.collisions = *set.Status.CollisionCount
+	}
+	if set.DeletionTimestamp != nil { // its revisions go with it, and must not come back
+		s.current = &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: set.Status.CurrentRevision}}
+		s.update = &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: set.Status.UpdateRevision}}
+		return nil, nil
+	}
 	h := c.history(set, sel)
 	known, err := h.List(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if set.Status.CollisionCount != nil {
-		s.collisions = *set.Status.CollisionCount
 	}
 	s.update, s.collisions, err = h.Ensure(ctx, known, &set.Spec.Template, s.collisions)
 	s.current = s.update
