@@ -26,11 +26,13 @@ type Class struct {
 	reasons      map[string]int // of the nodes that stand in no bucket
 	judges       []Judge
 	scans        int64
-	fruitless    int64 // the cursor at which preemption was in vain
-	offset       int   // where the search for preemption's candidates begins
-	dry          []dryRun
-	coordinates  []int64
-	label        []byte
+	// fruitless is the cursor at which preemption was in vain, for the reasons inVain.
+	fruitless   int64
+	inVain      map[string]int
+	offset      int // where the search for preemption's candidates begins
+	dry         []dryRun
+	coordinates []int64
+	label       []byte
 }
 
 // verdict is what a node means for a class.

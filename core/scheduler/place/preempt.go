@@ -59,12 +59,12 @@ func (c *Class) Eligible(nominated *snapshot.Node) string {
 	return ""
 }
 
-// Fruitless tells that preemption was in vain and nothing has changed since.
-func (c *Class) Fruitless() bool { return c.fruitless == c.cluster.Now() }
-
 // Preempt looks for nodes where pods of lower priority could make room for the pod with the UID. It returns
 // what it found, or why there is nothing, by reason.
 func (c *Class) Preempt(uid types.UID, budgets []Budget) ([]Victims, map[string]int) {
+	if c.fruitless == c.cluster.Now() {
+		return nil, c.inVain // nothing has changed since
+	}
 	potential := c.potential()
 	reasons := map[string]int{}
 	if rest := c.cluster.Len() - len(potential); rest > 0 {
@@ -90,7 +90,7 @@ func (c *Class) Preempt(uid types.UID, budgets []Budget) ([]Victims, map[string]
 		}
 	}
 	if len(found) == 0 {
-		c.fruitless = c.cluster.Now()
+		c.fruitless, c.inVain = c.cluster.Now(), reasons
 	}
 	return found, reasons
 }
