@@ -7,6 +7,8 @@ import (
 	"reflect"
 
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/gantryio/gantry/core/api/fastjson"
 )
 
 // message is the protobuf code that all types of k8s.io/api have.
@@ -19,12 +21,16 @@ type message interface {
 // ProtobufPrefix starts every protobuf body that Kubernetes writes, on the wire and in etcd.
 var ProtobufPrefix = []byte("k8s\x00")
 
-// EncodeStored returns what etcd holds for obj: protobuf in the envelope of Kubernetes, without
-// resourceVersion, which is etcd's own. It leaves obj unchanged at return but writes to it meanwhile.
+// EncodeStored returns what etcd holds for obj: protobuf in the envelope of Kubernetes, or JSON for a kind
+// without protobuf form, without resourceVersion, which is etcd's own. It leaves obj unchanged at return but
+// writes to it meanwhile.
 func (r *Resource) EncodeStored(obj Object) ([]byte, error) {
 	version := obj.GetResourceVersion()
 	obj.SetResourceVersion("")
 	defer obj.SetResourceVersion(version)
+	if !r.HasProtobuf {
+		return fastjson.Append(nil, obj)
+	}
 	raw, err := MarshalProtobuf(obj)
 	if err != nil {
 		return nil, err
@@ -72,6 +78,12 @@ func decodeStored(data []byte, obj Object) error {
 		return err
 	}
 	return UnmarshalProtobuf(u.Raw, obj)
+}
+
+// HasProtobuf tells whether the type of obj has a protobuf form.
+func HasProtobuf(obj runtime.Object) bool {
+	_, ok := obj.(message)
+	return ok
 }
 
 // MarshalProtobuf returns the message of obj without envelope and type.

@@ -28,6 +28,8 @@ type Resource struct {
 	UnconditionalUpdateForbidden bool
 	CreateOnUpdate               bool
 	StatusOnCreate               bool
+	// HasProtobuf says that the type has a protobuf form, as all of Kubernetes' own have.
+	HasProtobuf bool
 
 	Default        func(obj Object)
 	Prepare        func(obj, old Object)
@@ -59,6 +61,7 @@ func newResource(group, version, kind, plural string, zero Object) *Resource {
 		Fields:       map[string]func(Object) string{},
 		typ:          reflect.TypeOf(zero).Elem(), status: -1,
 	}
+	r.HasProtobuf = HasProtobuf(zero)
 	for i := range r.typ.NumField() {
 		switch r.typ.Field(i).Name {
 		case "TypeMeta", "ObjectMeta":

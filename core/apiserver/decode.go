@@ -75,6 +75,9 @@ func contentType(req *http.Request) string {
 func decodeBody(mediaType string, data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict api.FieldValidation, warn func(string)) error {
 	switch mediaType {
 	case typeProtobuf:
+		if !api.HasProtobuf(obj) {
+			return errUnknownFormat(typeJSON, typeYAML)
+		}
 		return decodeProtobuf(data, obj, gvk)
 	case typeYAML, "application/x-yaml", "text/yaml":
 		var err error
@@ -83,11 +86,14 @@ func decodeBody(mediaType string, data []byte, obj runtime.Object, gvk schema.Gr
 		}
 	case typeJSON:
 	default:
-		return apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "", schema.GroupResource{}, "",
-			"the body of the request was in an unknown format - accepted media types include: "+
-				strings.Join([]string{typeJSON, typeYAML, typeProtobuf}, ", "), 0, false)
+		return errUnknownFormat(typeJSON, typeYAML, typeProtobuf)
 	}
 	return decodeJSON(data, obj, gvk, strict, warn)
+}
+
+func errUnknownFormat(accepted ...string) error {
+	return apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "", schema.GroupResource{}, "",
+		"the body of the request was in an unknown format - accepted media types include: "+strings.Join(accepted, ", "), 0, false)
 }
 
 func decodeProtobuf(data []byte, obj runtime.Object, gvk schema.GroupVersionKind) error {

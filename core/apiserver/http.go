@@ -169,7 +169,7 @@ func (s *Server) complete(c *call) error {
 	}
 	var err error
 	if c.sub == nil || c.sub.connect == nil {
-		if c.view, err = negotiate(c.req); err != nil {
+		if c.view, err = negotiate(c.req, r.HasProtobuf || c.sub != nil); err != nil {
 			return err
 		}
 	}

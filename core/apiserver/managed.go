@@ -28,7 +28,9 @@ type managedTarget struct {
 
 func (m *managers) init(*api.Registry) {
 	m.converter = sync.OnceValue(func() managedfields.TypeConverter {
-		return &trusting{TypeConverter: applyconfigurations.NewTypeConverter(scheme.Scheme)}
+		return &trusting{TypeConverter: converters{
+			Kubernetes: applyconfigurations.NewTypeConverter(scheme.Scheme), own: ownConverter(),
+		}}
 	})
 	go m.converter() // takes a while; the first write should not pay for it
 }

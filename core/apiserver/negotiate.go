@@ -21,13 +21,14 @@ type view struct {
 
 var jsonView = view{format: typeJSON}
 
-// negotiate picks the first acceptable form; 406 when there is none.
-func negotiate(req *http.Request) (view, error) {
+// negotiate picks the first acceptable form; 406 when there is none. Kinds without protobuf form can have
+// their metadata as protobuf still.
+func negotiate(req *http.Request, protobuf bool) (view, error) {
 	accept := req.Header.Get("Accept")
 	if accept == "" || accept == typeJSON || accept == "*/*" {
 		return jsonView, nil
 	}
-	if accept == typeProtobuf || accept == typeProtobuf+","+typeJSON {
+	if protobuf && (accept == typeProtobuf || accept == typeProtobuf+","+typeJSON) {
 		return view{format: typeProtobuf}, nil
 	}
 	for _, a := range goautoneg.ParseAccept(accept) {
@@ -42,8 +43,8 @@ func negotiate(req *http.Request) (view, error) {
 		default:
 			continue
 		}
-		if v.as == "Table" && v.format == typeProtobuf {
-			continue // a table has no protobuf form
+		if v.format == typeProtobuf && (v.as == "Table" || v.as == "" && !protobuf) {
+			continue // a table has no protobuf form either
 		}
 		if servesAs(v.as, a.Params["g"], a.Params["v"]) {
 			return v, nil

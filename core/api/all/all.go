@@ -2,6 +2,11 @@
 package all
 
 import (
+	"sync"
+
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/apps"
 	"github.com/gantryio/gantry/core/api/batch"
@@ -9,12 +14,19 @@ import (
 	"github.com/gantryio/gantry/core/api/core"
 	"github.com/gantryio/gantry/core/api/discovery"
 	"github.com/gantryio/gantry/core/api/node"
+	"github.com/gantryio/gantry/core/api/plugins"
+	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 	"github.com/gantryio/gantry/core/api/policy"
 	"github.com/gantryio/gantry/core/api/scheduling"
 )
 
-// Kinds makes the registry of all kinds, in the order in which discovery announces them.
+// register runs once, for nobody may read the scheme while it is written.
+var register = sync.OnceFunc(func() { utilruntime.Must(v1alpha1.AddToScheme(scheme.Scheme)) })
+
+// Kinds makes the registry of all kinds, in the order in which discovery announces them, and makes Gantry's own
+// known to client-go's scheme.
 func Kinds() *api.Registry {
+	register()
 	return api.NewRegistry(
 		core.ConfigMaps.Resource(),
 		core.Endpoints.Resource(),
@@ -37,6 +49,9 @@ func Kinds() *api.Registry {
 		coordination.Leases.Resource(),
 		discovery.EndpointSlices.Resource(),
 		node.RuntimeClasses.Resource(),
+		plugins.NodePlugins.Resource(),
+		plugins.Plugins.Resource(),
+		plugins.PluginSwaps.Resource(),
 		policy.PodDisruptionBudgets.Resource(),
 		scheduling.PriorityClasses.Resource(),
 	)

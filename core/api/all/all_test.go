@@ -30,7 +30,9 @@ func TestKeys(t *testing.T) {
 		"daemonsets": "/registry/daemonsets/a/b", "statefulsets": "/registry/statefulsets/a/b", "poddisruptionbudgets": "/registry/poddisruptionbudgets/a/b",
 		"persistentvolumeclaims": "/registry/persistentvolumeclaims/a/b", "replicationcontrollers": "/registry/controllers/a/b",
 		"cronjobs": "/registry/cronjobs/a/b", "jobs": "/registry/jobs/a/b",
-		"leases": "/registry/leases/a/b", "endpointslices": "/registry/endpointslices/a/b",
+		"nodeplugins": "/registry/plugins.gantry.dev/nodeplugins/b", "plugins": "/registry/plugins.gantry.dev/plugins/b",
+		"pluginswaps": "/registry/plugins.gantry.dev/pluginswaps/b",
+		"leases":      "/registry/leases/a/b", "endpointslices": "/registry/endpointslices/a/b",
 		"runtimeclasses": "/registry/runtimeclasses/b", "priorityclasses": "/registry/priorityclasses/b",
 	}
 	got := map[string]string{}

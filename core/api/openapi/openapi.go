@@ -16,6 +16,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 )
 
 //go:generate go run ./generate -out documents.zip
@@ -117,4 +120,32 @@ func serveFile(w http.ResponseWriter, req *http.Request, name, media string) err
 	}
 	_, _ = io.Copy(w, body)
 	return nil
+}
+
+// Schemas returns the schemas of a group version by their names, with references below
+// #/components/schemas/.
+func Schemas(gv schema.GroupVersion) (map[string]*spec.Schema, error) {
+	files, err := archive()
+	if err != nil {
+		return nil, fmt.Errorf("open the schemas: %w", err)
+	}
+	name := "v3/apis/" + gv.String() + ".json"
+	f, err := files.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("open the schemas: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	data, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	var doc struct {
+		Components struct {
+			Schemas map[string]*spec.Schema `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.NewDecoder(data).Decode(&doc); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return doc.Components.Schemas, nil
 }

@@ -76,8 +76,10 @@ func validateBudgetStatus(b, _ *policyv1.PodDisruptionBudget) field.ErrorList {
 		name  string
 		value int32
 	}{
-		{"disruptionsAllowed", s.DisruptionsAllowed}, {"currentHealthy", s.CurrentHealthy},
-		{"desiredHealthy", s.DesiredHealthy}, {"expectedPods", s.ExpectedPods},
+		{"disruptionsAllowed", s.DisruptionsAllowed},
+		{"currentHealthy", s.CurrentHealthy},
+		{"desiredHealthy", s.DesiredHealthy},
+		{"expectedPods", s.ExpectedPods},
 	} {
 		errs = append(errs, validation.ValidateNonnegativeField(int64(c.value), p.Child(c.name))...)
 	}

@@ -140,7 +140,8 @@ func makeModule(dir string) error {
 			return err
 		}
 		if name == "go.mod" {
-			data = regexp.MustCompile(`(?m)^module .*$`).ReplaceAll(data, []byte("module generated"))
+			data = regexp.MustCompile(`(?m)^module (.*)$`).ReplaceAll(data,
+				[]byte("module generated\nrequire $1 v0.0.0\nreplace $1 => "+strings.TrimSpace(string(root))))
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			return err
