@@ -13,6 +13,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,6 +40,9 @@ const workers = 32
 
 // recheck is how long a reconcile waits at most for the events of what this process wrote.
 const recheck = 5 * time.Second
+
+// retry is how soon we look again when somebody else wrote what we wanted to write.
+const retry = 20 * time.Millisecond
 
 var kind = batchv1.SchemeGroupVersion.WithKind("Job")
 
@@ -140,7 +144,11 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		job: job, pods: pods, backoff: c.backoffs.get(job, pods), now: c.now(),
 		base: orElse(c.Backoff, defaultBackoff), most: orElse(c.MaxBackoff, defaultMaxBackoff),
 	})
-	return reconcile.Result{RequeueAfter: p.wakeAfter}, c.act(ctx, job, p)
+	err = c.act(ctx, job, p)
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: retry}, nil // somebody else wrote meanwhile
+	}
+	return reconcile.Result{RequeueAfter: p.wakeAfter}, err
 }
 
 // ours tells that no other controller manages the job.
