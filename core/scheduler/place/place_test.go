@@ -20,6 +20,11 @@ import (
 
 var clusters = flag.Int("clusters", 250, "how many random clusters are compared with the reference")
 
+// owned is an annotation of pods that get the default constraints, with the selector ownedBy.
+const owned = "owned"
+
+var ownedBy = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "a"}}
+
 const zone, rack = corev1.LabelTopologyZone, "rack"
 
 func randomNode(rng *rand.Rand, name string) *corev1.Node {
@@ -99,6 +104,9 @@ func randomPod(rng *rand.Rand, name string) *corev1.Pod {
 	}
 	randomSpread(rng, p)
 	randomAffinity(rng, p)
+	if len(p.Spec.TopologySpreadConstraints) == 0 && rng.IntN(2) == 0 {
+		p.Annotations = map[string]string{owned: "yes"}
+	}
 	return p
 }
 
@@ -180,7 +188,11 @@ func (l *lab) setNamespace(name, team string) {
 }
 
 func (l *lab) class(p *corev1.Pod) *Class {
-	digest, err := l.cluster.PodOf(p, snapshot.Digest{})
+	d := snapshot.Digest{}
+	if p.Annotations[owned] != "" {
+		d.Defaults, d.Owner = &snapshot.SystemSpread, refSelector(ownedBy)
+	}
+	digest, err := l.cluster.PodOf(p, d)
 	if err != nil {
 		panic(err)
 	}
@@ -253,6 +265,13 @@ func (l *lab) nominate() {
 
 // expected is what the reference says of every node.
 func (l *lab) expected(p *corev1.Pod) (scores map[string]int64, why map[string]string) {
+	if p.Annotations[owned] != "" {
+		p = p.DeepCopy()
+		for _, c := range snapshot.SystemSpread.Constraints {
+			c.LabelSelector = ownedBy
+			p.Spec.TopologySpreadConstraints = append(p.Spec.TopologySpreadConstraints, c)
+		}
+	}
 	var fits []*corev1.Node
 	why = map[string]string{}
 	for name, n := range l.nodes {

@@ -86,9 +86,10 @@ func (w *world) spreadScores(p *corev1.Pod, fits []*corev1.Node) map[string]int6
 	if len(constraints) == 0 {
 		return out
 	}
+	lenient := p.Annotations[owned] != "" // the built-in defaults take nodes without the labels as they are
 	var valid []*corev1.Node
 	for _, n := range fits {
-		if hasKeys(n, constraints) {
+		if lenient || hasKeys(n, constraints) {
 			valid = append(valid, n)
 		}
 	}
@@ -103,11 +104,14 @@ func (w *world) spreadScores(p *corev1.Pod, fits []*corev1.Node) map[string]int6
 			size = len(valid)
 		}
 		for _, n := range w.nodes {
-			if _, ok := domains[n.Labels[c.TopologyKey]]; ok && hasKeys(n, constraints) && included(p, n, c) {
+			if _, ok := domains[n.Labels[c.TopologyKey]]; ok && (lenient || hasKeys(n, constraints)) && included(p, n, c) {
 				domains[n.Labels[c.TopologyKey]] += w.matching(p, n.Name, c)
 			}
 		}
 		for _, n := range valid {
+			if _, ok := n.Labels[c.TopologyKey]; !ok {
+				continue
+			}
 			count := domains[n.Labels[c.TopologyKey]]
 			if c.TopologyKey == corev1.LabelHostname {
 				count = w.matching(p, n.Name, c)
