@@ -93,7 +93,7 @@ func (w *world) start() {
 	p := &process{world: w, Client: api, view: newView()}
 	for _, list := range w.kinds {
 		list := reflect.New(reflect.TypeOf(list).Elem()).Interface().(ctrlclient.ObjectList)
-		w.must(api.List(w.ctx, list, ctrlclient.InNamespace(w.ns)))
+		w.must(api.List(w.ctx, list, w.within(list)))
 		for _, obj := range itemsOf(list) {
 			p.view.of(kindOf(list)).seen[ctrlclient.ObjectKeyFromObject(obj)] = obj
 		}
@@ -206,8 +206,16 @@ func (w *world) latest() string {
 func (w *world) all(like ctrlclient.ObjectList) []ctrlclient.Object {
 	w.t.Helper()
 	list := reflect.New(reflect.TypeOf(like).Elem()).Interface().(ctrlclient.ObjectList)
-	w.must(api.List(w.ctx, list, ctrlclient.InNamespace(w.ns)))
+	w.must(api.List(w.ctx, list, w.within(list)))
 	return itemsOf(list)
+}
+
+// within selects the world's own: what is in its namespace, and the nodes that have a label of its name.
+func (w *world) within(list ctrlclient.ObjectList) ctrlclient.ListOption {
+	if _, nodes := list.(*corev1.NodeList); nodes {
+		return ctrlclient.HasLabels{w.ns}
+	}
+	return ctrlclient.InNamespace(w.ns)
 }
 
 func itemsOf(list ctrlclient.ObjectList) []ctrlclient.Object {
