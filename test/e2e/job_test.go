@@ -79,7 +79,6 @@ metadata: {name: tick}
 spec:
   schedule: "@every 2s"
   concurrencyPolicy: Forbid
-  successfulJobsHistoryLimit: 1
   jobTemplate:
     spec:
       template:
