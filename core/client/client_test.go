@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	appsv1beta1 "k8s.io/api/apps/v1beta1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -162,7 +163,7 @@ func TestListsOfAllForms(t *testing.T) {
 	if len(typed.Items) != 0 {
 		t.Errorf("left: %d", len(typed.Items))
 	}
-	if err := api.List(ctx, &policyv1.PodDisruptionBudgetList{}); err == nil {
+	if err := api.List(ctx, &appsv1beta1.DeploymentList{}); err == nil {
 		t.Error("a kind that is not served was listed")
 	}
 }
