@@ -109,9 +109,12 @@ func TestDeployment(t *testing.T) {
 			w.act(d, func() error { return api.Update(w.ctx, d) })
 		}
 		w.check = func() string {
-			templates := map[string]string{}
+			wanted, templates := int32(0), map[string]string{}
 			for _, obj := range w.all(&appsv1.ReplicaSetList{}) {
 				rs := obj.(*appsv1.ReplicaSet)
+				if wanted += *rs.Spec.Replicas; wanted > replicas+surge {
+					return fmt.Sprintf("%d pods are wanted, %d may be", wanted, replicas+surge)
+				}
 				if other := templates[rs.Spec.Template.Spec.Containers[0].Image]; other != "" {
 					return other + " and " + rs.Name + " have the same template"
 				}

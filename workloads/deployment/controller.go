@@ -117,6 +117,11 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	p := decide(d, sets, c.now())
+	if p.create != nil || len(p.write) > 0 {
+		if ok, err := c.current(ctx, d, sets); !ok || err != nil {
+			return reconcile.Result{RequeueAfter: staleAfter}, err
+		}
+	}
 	if p.back != nil {
 		err = c.back(ctx, d, &p)
 	} else {
