@@ -4,6 +4,7 @@
 package pluginhost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +13,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/plugin"
@@ -40,7 +39,15 @@ type Config struct {
 // Plugin is one plugin to run.
 type Plugin struct {
 	Kind plugin.Kind
+	// Name is what the instance is called. Several instances may have one executable.
 	Name string
+	// Driver is what the executable calls itself; the name when empty.
+	Driver string
+	// Executable is the path of the executable, plugin-<kind>-<driver> in the host's folder when empty. SHA256, if
+	// given, must be its digest in hexadecimal.
+	Executable, SHA256 string
+	// Generation is handed on to Instance.
+	Generation int64
 	// Config is given to the plugin as JSON.
 	Config any
 	// Handlers are the RuntimeClass handlers that lead to this runtime, besides its name.
@@ -54,13 +61,20 @@ type Ref struct {
 	Version string      `json:"version,omitempty"`
 }
 
+func (p Plugin) driver() string { return cmp.Or(p.Driver, p.Name) }
+
 func (r Ref) String() string { return string(r.Kind) + "/" + r.Name }
 
 // Host runs the plugins. Make one with New.
 type Host struct {
-	config    Config
+	config  Config
+	changes broadcast
+
+	mu        sync.RWMutex
 	instances []*instance
-	changes   broadcast
+	// ctx is that of Run, nil before.
+	ctx context.Context
+	all sync.WaitGroup
 }
 
 // New checks the configuration; nothing is started.
@@ -70,16 +84,28 @@ func New(c Config) (*Host, error) {
 		return nil, fmt.Errorf("check plugin host: RunDir %q is longer than %d bytes: %w", c.RunDir, 107-socketRoom, plugin.ErrInvalid)
 	}
 	h := &Host{config: c}
+	if err := check(c.Plugins); err != nil {
+		return nil, err
+	}
 	for _, p := range c.Plugins {
-		if p.Name == "" || !slices.Contains([]plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service, plugin.Scheduler}, p.Kind) {
-			return nil, fmt.Errorf("check plugin host: %q is no plugin: %w", string(p.Kind)+"/"+p.Name, plugin.ErrInvalid)
-		}
-		if h.find(p.Kind, p.Name) != nil {
-			return nil, fmt.Errorf("check plugin host: %s/%s is listed twice: %w", p.Kind, p.Name, plugin.ErrInvalid)
-		}
 		h.instances = append(h.instances, newInstance(c, p, h.changes.notify))
 	}
 	return h, nil
+}
+
+func check(plugins []Plugin) error {
+	seen := map[Ref]bool{}
+	for _, p := range plugins {
+		ref := Ref{Kind: p.Kind, Name: p.Name}
+		if p.Name == "" || !slices.Contains(kinds, p.Kind) {
+			return fmt.Errorf("check plugin host: %q is no plugin: %w", ref, plugin.ErrInvalid)
+		}
+		if seen[ref] {
+			return fmt.Errorf("check plugin host: %s is listed twice: %w", ref, plugin.ErrInvalid)
+		}
+		seen[ref] = true
+	}
+	return nil
 }
 
 // Run keeps all plugins running until ctx ends. They run on afterwards.
@@ -87,11 +113,83 @@ func (h *Host) Run(ctx context.Context) error {
 	if err := h.makeDirs(); err != nil {
 		return err
 	}
-	var g errgroup.Group
+	h.mu.Lock()
+	h.ctx = ctx
 	for _, i := range h.instances {
-		g.Go(func() error { i.run(ctx); return nil })
+		h.start(i)
 	}
-	return g.Wait()
+	h.mu.Unlock()
+	<-ctx.Done()
+	h.mu.Lock()
+	h.ctx = nil // nothing is started any more
+	h.mu.Unlock()
+	h.all.Wait()
+	return nil
+}
+
+// start is called with the lock held.
+func (h *Host) start(i *instance) {
+	if h.ctx == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(h.ctx)
+	i.cancel, i.ended = cancel, make(chan struct{})
+	h.all.Go(func() {
+		defer close(i.ended)
+		defer cancel()
+		i.run(ctx)
+	})
+}
+
+// Set changes which plugins run, in this order. Those that are new are started, those whose executable or
+// configuration has changed are replaced, the order of the others is taken over. Those that are not listed any more
+// are taken down, with what they supervise: nobody may need them then. Set returns when they are.
+func (h *Host) Set(ctx context.Context, plugins []Plugin) error {
+	if err := check(plugins); err != nil {
+		return err
+	}
+	var errs []error
+	for _, i := range h.arrange(plugins) {
+		if i.cancel != nil {
+			i.cancel()
+			<-i.ended
+		}
+		errs = append(errs, i.stop(ctx))
+	}
+	h.changes.notify()
+	return errors.Join(errs...)
+}
+
+// arrange makes plugins the instances and returns those that are no more.
+func (h *Host) arrange(plugins []Plugin) (gone []*instance) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var next []*instance
+	for _, p := range plugins {
+		n := slices.IndexFunc(h.instances, func(i *instance) bool { return i.id.Kind == p.Kind && i.id.Name == p.Name })
+		if n < 0 {
+			i := newInstance(h.config, p, h.changes.notify)
+			h.start(i)
+			next = append(next, i)
+			continue
+		}
+		h.instances[n].want(p)
+		next = append(next, h.instances[n])
+	}
+	for _, i := range h.instances {
+		if !slices.Contains(next, i) {
+			gone = append(gone, i)
+		}
+	}
+	h.instances = next
+	return gone
+}
+
+// each returns the instances as they are now.
+func (h *Host) each() []*instance {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.instances
 }
 
 func (h *Host) makeDirs() error {
@@ -108,7 +206,7 @@ func (h *Host) makeDirs() error {
 
 // Ready waits until every plugin has been reached once, or says which were not and why.
 func (h *Host) Ready(ctx context.Context) error {
-	for _, i := range h.instances {
+	for _, i := range h.each() {
 		if _, err := i.conn.wait(ctx); err != nil {
 			return err
 		}
@@ -121,14 +219,14 @@ func (h *Host) Ready(ctx context.Context) error {
 //
 // The returned handler is what to pass on in RunPodSandbox: empty when the asked one named a plugin.
 func (h *Host) Runtime(handler string) (rt *runtime.Client, ref Ref, inner string, err error) {
-	for _, i := range h.instances {
-		if i.plugin.Kind != plugin.Runtime {
+	for _, i := range h.each() {
+		if i.id.Kind != plugin.Runtime {
 			continue
 		}
 		switch {
-		case handler == "" || handler == i.plugin.Name:
+		case handler == "" || handler == i.id.Name:
 			return runtime.NewClient(i.conn), i.ref(), "", nil
-		case slices.Contains(i.plugin.Handlers, handler):
+		case slices.Contains(i.plugin().Handlers, handler):
 			return runtime.NewClient(i.conn), i.ref(), handler, nil
 		}
 	}
@@ -138,9 +236,9 @@ func (h *Host) Runtime(handler string) (rt *runtime.Client, ref Ref, inner strin
 // Runtimes returns the names of the runtime plugins, the default first.
 func (h *Host) Runtimes() []string {
 	var names []string
-	for _, i := range h.instances {
-		if i.plugin.Kind == plugin.Runtime {
-			names = append(names, i.plugin.Name)
+	for _, i := range h.each() {
+		if i.id.Kind == plugin.Runtime {
+			names = append(names, i.id.Name)
 		}
 	}
 	return names
@@ -174,27 +272,23 @@ func (h *Host) Judge(name string) (scheduler.Judge, error) {
 }
 
 func (h *Host) get(kind plugin.Kind, name string) (*instance, error) {
-	for _, i := range h.instances {
-		if i.plugin.Kind == kind && (name == "" || i.plugin.Name == name) {
+	for _, i := range h.each() {
+		if i.id.Kind == kind && (name == "" || i.id.Name == name) {
 			return i, nil
 		}
 	}
 	return nil, fmt.Errorf("find %s plugin %q: %w", kind, name, plugin.ErrNotFound)
 }
 
-func (h *Host) find(kind plugin.Kind, name string) *instance {
-	for _, i := range h.instances {
-		if i.plugin.Kind == kind && i.plugin.Name == name {
-			return i
-		}
-	}
-	return nil
-}
-
 // Instance is what is known of a plugin now.
 type Instance struct {
 	Ref
-	PID int
+	// Generation and Digest, of the executable, are those of the process.
+	Generation int64
+	Digest     string
+	// Handlers are those that a runtime says it has.
+	Handlers []string
+	PID      int
 	// Up says that the plugin answers; Error is why not otherwise.
 	Up    bool
 	Error string
@@ -206,7 +300,7 @@ type Instance struct {
 // Instances returns the plugins in their configured order.
 func (h *Host) Instances() []Instance {
 	var out []Instance
-	for _, i := range h.instances {
+	for _, i := range h.each() {
 		out = append(out, i.describe())
 	}
 	return out
@@ -223,9 +317,9 @@ func (h *Host) Stop(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for _, kind := range []plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service, plugin.Scheduler} {
-		for _, i := range h.instances {
-			if i.plugin.Kind == kind {
+	for _, kind := range kinds {
+		for _, i := range h.each() {
+			if i.id.Kind == kind {
 				errs = append(errs, i.stop(ctx))
 			}
 		}
@@ -233,13 +327,16 @@ func (h *Host) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// kinds are all that there are, in the order in which they are taken down.
+var kinds = []plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service, plugin.Scheduler}
+
 // executable is the path of a plugin's executable.
 func (c Config) executable(p Plugin) string {
-	return filepath.Join(c.Dir, "plugin-"+string(p.Kind)+"-"+p.Name)
+	return cmp.Or(p.Executable, filepath.Join(c.Dir, "plugin-"+string(p.Kind)+"-"+p.driver()))
 }
 
-func (c Config) file(p Plugin, extension string) string {
-	return filepath.Join(c.StateDir, string(p.Kind)+"-"+p.Name+extension)
+func (c Config) file(r Ref, extension string) string {
+	return filepath.Join(c.StateDir, string(r.Kind)+"-"+r.Name+extension)
 }
 
 // broadcast wakes everybody who waits for the next change.

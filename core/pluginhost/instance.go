@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"time"
 
@@ -39,19 +40,48 @@ const (
 // instance keeps one plugin running.
 type instance struct {
 	config  Config
-	plugin  Plugin
+	id      Ref // without a version
 	conn    *conn
 	changed func()
+	// renew receives when the plugin that is wanted has changed.
+	renew chan struct{}
+	// cancel ends run, and ended is closed when it has; both are set when it begins.
+	cancel context.CancelFunc
+	ended  chan struct{}
 
-	mu  sync.Mutex
-	now Instance
+	mu     sync.Mutex
+	wanted Plugin
+	now    Instance
 }
 
 func newInstance(c Config, p Plugin, changed func()) *instance {
 	ref := Ref{Kind: p.Kind, Name: p.Name}
 	return &instance{
-		config: c, plugin: p, conn: newConn(ref.String()), changed: changed,
+		config: c, id: ref, conn: newConn(ref.String()), changed: changed, renew: make(chan struct{}, 1), wanted: p,
 		now: Instance{Ref: ref, Error: errStarting.Error(), Since: time.Now()},
+	}
+}
+
+// plugin is what is wanted now.
+func (i *instance) plugin() Plugin {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.wanted
+}
+
+// want changes what is wanted. What calls see of it, such as handlers, holds at once; the process is replaced if it
+// has another executable or configuration.
+func (i *instance) want(p Plugin) {
+	i.mu.Lock()
+	same := reflect.DeepEqual(p, i.wanted)
+	i.wanted = p
+	i.mu.Unlock()
+	if same {
+		return
+	}
+	select {
+	case i.renew <- struct{}{}:
+	default:
 	}
 }
 
@@ -70,6 +100,9 @@ type session struct {
 	info    *proto.DescribeResponse
 	fresh   bool // launched, not attached to
 	release func()
+	// What the process was opened for.
+	generation int64
+	digest     string
 }
 
 // run attaches or launches, again and again, until ctx ends.
@@ -92,17 +125,24 @@ func (i *instance) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errRenewed) {
+			wait = firstBackOff
+			continue
+		}
 		slog.Warn("plugin is down", "plugin", i.conn.name, "error", err, "again", wait)
 		select {
 		case <-time.After(wait):
+			wait = min(wait*2, lastBackOff)
+		case <-i.renew:
+			wait = firstBackOff
 		case <-ctx.Done():
 		}
-		wait = min(wait*2, lastBackOff)
 	}
 }
 
 func (i *instance) up(s *session) {
 	i.mu.Lock()
+	i.now.Generation, i.now.Digest, i.now.Handlers = s.generation, s.digest, s.info.GetHandlers()
 	i.now.Version, i.now.PID, i.now.Up, i.now.Error, i.now.Since = s.info.GetVersion(), s.id.PID, true, "", time.Now()
 	i.mu.Unlock()
 	slog.Info("plugin is up", "plugin", i.conn.name, "version", s.info.GetVersion(), "pid", s.id.PID, "launched", s.fresh)
@@ -125,7 +165,10 @@ func (i *instance) down(err error) {
 	i.changed()
 }
 
-// watch returns when the process ended, stopped answering, or ctx is done (nil then).
+var errRenewed = errors.New("it is being replaced")
+
+// watch returns when the process ended, stopped answering, something else is wanted (errRenewed), or ctx is done
+// (nil then).
 func (i *instance) watch(ctx context.Context, s *session) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -138,7 +181,9 @@ func (i *instance) watch(ctx context.Context, s *session) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return errors.Join(fmt.Errorf("process %d ended, see %s", s.id.PID, i.config.file(i.plugin, ".log")), err)
+		return errors.Join(fmt.Errorf("process %d ended, see %s", s.id.PID, i.config.file(i.id, ".log")), err)
+	case <-i.renew:
+		return errRenewed
 	case err := <-sick:
 		if ctx.Err() != nil {
 			return nil
@@ -171,25 +216,31 @@ func (i *instance) pulse(ctx context.Context, s *session) error {
 }
 
 // open attaches to the process that runs, or launches one.
-func (i *instance) open(ctx context.Context) (*session, error) {
-	config, err := json.Marshal(i.plugin.Config)
+func (i *instance) open(ctx context.Context) (s *session, err error) {
+	p := i.plugin()
+	config, err := json.Marshal(p.Config)
 	if err != nil {
 		return nil, fmt.Errorf("encode configuration: %w", err)
 	}
-	if i.plugin.Config == nil {
+	if p.Config == nil {
 		config = []byte("{}")
 	}
 	sum := sha256.Sum256(config)
-	binary, digest, err := verify(i.config.executable(i.plugin))
+	binary, digest, err := verify(i.config.executable(p), p.SHA256)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = binary.Close() }()
 	want := state{Executable: digest, Config: hex.EncodeToString(sum[:])}
 	var old *state
-	if s, err := readState(i.config.file(i.plugin, ".json")); err == nil {
+	if s, err := readState(i.config.file(i.id, ".json")); err == nil {
 		old = &s
 	}
+	defer func() {
+		if s != nil {
+			s.generation, s.digest = p.Generation, digest
+		}
+	}()
 	switch decide(old, old != nil && old.Process.Alive(), want.Executable, want.Config) {
 	case attach:
 		s, err := i.reattach(ctx, *old)
@@ -207,10 +258,10 @@ func (i *instance) open(ctx context.Context) (*session, error) {
 	if old != nil {
 		removeSocket(old.Socket)
 	}
-	if err := replace(i.config.file(i.plugin, ".config.json"), config); err != nil {
+	if err := replace(i.config.file(i.id, ".config.json"), config); err != nil {
 		return nil, err
 	}
-	return i.launch(ctx, binary, want)
+	return i.launch(ctx, p, binary, want)
 }
 
 func removeSocket(path string) {
@@ -233,10 +284,10 @@ func (i *instance) reattach(ctx context.Context, old state) (*session, error) {
 	return i.connect(ctx, client, old, func() { close(done) })
 }
 
-func (i *instance) launch(ctx context.Context, binary *os.File, want state) (*session, error) {
+func (i *instance) launch(ctx context.Context, p Plugin, binary *os.File, want state) (*session, error) {
 	done := make(chan struct{})
-	file := i.config.file(i.plugin, ".json")
-	run := &launched{attached: attached{done: done}, binary: binary, log: i.config.file(i.plugin, ".log")}
+	file := i.config.file(i.id, ".json")
+	run := &launched{attached: attached{done: done}, binary: binary, log: i.config.file(i.id, ".log")}
 	run.started = func(id process.ID) error {
 		want.Process = id
 		return want.write(file)
@@ -244,8 +295,8 @@ func (i *instance) launch(ctx context.Context, binary *os.File, want state) (*se
 	config := &goplugin.ClientConfig{
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: i.config.RunDir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd.Path = i.config.executable(i.plugin)
-			cmd.Env = append(cmd.Env, plugin.ConfigVariable+"="+i.config.file(i.plugin, ".config.json"))
+			cmd.Path = i.config.executable(p)
+			cmd.Env = append(cmd.Env, plugin.ConfigVariable+"="+i.config.file(i.id, ".config.json"))
 			cmd.Env = append(cmd.Env, i.config.Environment...)
 			run.cmd = cmd
 			return run, nil
@@ -274,7 +325,7 @@ func (i *instance) launch(ctx context.Context, binary *os.File, want state) (*se
 
 func (i *instance) clientConfig(expect process.ID, c *goplugin.ClientConfig) *goplugin.ClientConfig {
 	c.HandshakeConfig = plugin.Handshake
-	c.Plugins = goplugin.PluginSet{string(i.plugin.Kind): &plugin.Wire{}}
+	c.Plugins = goplugin.PluginSet{string(i.id.Kind): &plugin.Wire{}}
 	c.AllowedProtocols = []goplugin.Protocol{goplugin.ProtocolGRPC}
 	c.StartTimeout = startTimeout
 	c.Logger = hclog.NewNullLogger()
@@ -288,7 +339,7 @@ func (i *instance) clientConfig(expect process.ID, c *goplugin.ClientConfig) *go
 // dialer connects to the plugin's socket and refuses anybody who is not the plugin's process.
 func (i *instance) dialer(expect process.ID) func(context.Context, string) (net.Conn, error) {
 	return func(ctx context.Context, _ string) (net.Conn, error) {
-		s, err := readState(i.config.file(i.plugin, ".json"))
+		s, err := readState(i.config.file(i.id, ".json"))
 		if err != nil {
 			return nil, err
 		}
@@ -322,7 +373,7 @@ func (i *instance) connect(ctx context.Context, client *goplugin.Client, want st
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	s.info, err = proto.NewLifecycleClient(cc).Describe(ctx, &proto.DescribeRequest{})
-	if err == nil && (s.info.GetKind() != string(i.plugin.Kind) || s.info.GetName() != i.plugin.Name || s.info.GetConfigDigest() != want.Config) {
+	if err == nil && (s.info.GetKind() != string(i.id.Kind) || s.info.GetName() != i.plugin().driver() || s.info.GetConfigDigest() != want.Config) {
 		err = fmt.Errorf("it is %s/%s with configuration %s: %w", s.info.GetKind(), s.info.GetName(), s.info.GetConfigDigest(), plugin.ErrInvalid)
 	}
 	if err != nil {
@@ -341,12 +392,12 @@ func (i *instance) stop(ctx context.Context) error {
 	defer s.release()
 	_, stopErr := proto.NewLifecycleClient(s.conn).Stop(ctx, &proto.StopRequest{})
 	endErr := s.id.End(2 * time.Second)
-	if st, err := readState(i.config.file(i.plugin, ".json")); err == nil {
+	if st, err := readState(i.config.file(i.id, ".json")); err == nil {
 		removeSocket(st.Socket)
 	}
 	i.down(errors.New("it was stopped"))
 	for _, extension := range []string{".json", ".config.json"} {
-		_ = os.Remove(i.config.file(i.plugin, extension))
+		_ = os.Remove(i.config.file(i.id, extension))
 	}
 	if err := errors.Join(plugin.FromStatus(stopErr), endErr); err != nil {
 		return fmt.Errorf("stop plugin %s: %w", i.conn.name, err)

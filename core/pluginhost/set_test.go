@@ -1,0 +1,107 @@
+package pluginhost_test
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/gantryio/gantry/core/pluginhost"
+	"github.com/gantryio/gantry/interfaces/network"
+	"github.com/gantryio/gantry/interfaces/plugin"
+	"github.com/gantryio/gantry/interfaces/plugin/process"
+	"github.com/gantryio/gantry/plugins/network/fake"
+)
+
+func fakeNetwork(name, cidr string, generation int64) pluginhost.Plugin {
+	return pluginhost.Plugin{
+		Kind: plugin.Network, Name: name, Driver: "fake", Config: fake.Config{PodCIDR: cidr}, Generation: generation,
+	}
+}
+
+// until waits for the instances to be as wanted.
+func until(ctx context.Context, t *testing.T, h *pluginhost.Host, want func([]pluginhost.Instance) bool) []pluginhost.Instance {
+	t.Helper()
+	for {
+		changed := h.Changed()
+		have := h.Instances()
+		if want(have) {
+			return have
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("still %+v", have)
+		}
+	}
+}
+
+func attachTo(ctx context.Context, t *testing.T, h *pluginhost.Host, name, sandbox string) netip.Prefix {
+	t.Helper()
+	n, _, err := h.Network(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := n.Attach(ctx, network.Sandbox{ID: sandbox})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Addresses[0].Prefix
+}
+
+func TestPluginsChangeWhileTheHostRuns(t *testing.T) {
+	ctx, c := deadline(t), place(t)
+	h, _ := run(t, c)
+	first := ready(ctx, t, h)
+
+	// A second instance of the same executable, which becomes the default.
+	both := []pluginhost.Plugin{fakeNetwork("second", "10.8.0.0/24", 3), c.Plugins[0]}
+	if err := h.Set(ctx, both); err != nil {
+		t.Fatal(err)
+	}
+	have := until(ctx, t, h, func(all []pluginhost.Instance) bool { return len(all) == 2 && all[0].Up && all[1].Up })
+	if have[0].Name != "second" || have[0].Generation != 3 || have[1].PID != first.PID {
+		t.Errorf("got %+v, the first was %+v", have, first)
+	}
+	if p := attachTo(ctx, t, h, "", "a"); !netip.MustParsePrefix("10.8.0.0/24").Overlaps(p) {
+		t.Errorf("the default gave %v", p)
+	}
+	if p := attachTo(ctx, t, h, "fake", "b"); !netip.MustParsePrefix("10.9.0.0/24").Overlaps(p) {
+		t.Errorf("the first gave %v", p)
+	}
+
+	// Another configuration replaces the process of that one alone.
+	both[0] = fakeNetwork("second", "10.7.0.0/24", 4)
+	if err := h.Set(ctx, both); err != nil {
+		t.Fatal(err)
+	}
+	now := until(ctx, t, h, func(all []pluginhost.Instance) bool { return all[0].Up && all[0].Generation == 4 })
+	if now[0].PID == have[0].PID || now[1].PID != first.PID {
+		t.Errorf("got %+v, before %+v", now, have)
+	}
+
+	// One that is not wanted any more ends.
+	second, err := process.Find(now[0].PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Set(ctx, c.Plugins); err != nil {
+		t.Fatal(err)
+	}
+	if all := h.Instances(); len(all) != 1 || all[0].PID != first.PID {
+		t.Errorf("left %+v", all)
+	}
+	if err := second.Wait(ctx); err != nil {
+		t.Errorf("the removed plugin runs on: %v", err)
+	}
+	if _, _, err := h.Network("second"); err == nil {
+		t.Error("the removed plugin is still found")
+	}
+}
+
+func TestAnExecutableWithAnotherDigestIsRefused(t *testing.T) {
+	ctx, c := deadline(t), place(t)
+	c.Plugins[0].SHA256 = strings.Repeat("0", 64)
+	h, _ := run(t, c)
+	until(ctx, t, h, func(all []pluginhost.Instance) bool { return strings.Contains(all[0].Error, "SHA-256 is") })
+}
