@@ -156,6 +156,13 @@ func TestManyPods(t *testing.T) {
 	for i := range 10 {
 		c.addNode(fmt.Sprint("n", i))
 	}
+	until(c, &corev1.NodeList{}, "", func(l *corev1.NodeList) string {
+		tainted := 0
+		for i := range l.Items {
+			tainted += len(l.Items[i].Spec.Taints)
+		}
+		return want("taints", tainted, 0)
+	})
 	c.namespace("many")
 	began := time.Now()
 	c.must(c.Create(c.ctx, deploymentOf("many", pods)))
