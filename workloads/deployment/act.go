@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -78,10 +79,7 @@ func (c *Controller) collide(ctx context.Context, d *appsv1.Deployment, p *plan)
 	if err := c.live().Get(ctx, client.ObjectKeyFromObject(p.create), have); err != nil {
 		return fmt.Errorf("get replica set %s: %w", p.create.Name, err)
 	}
-	mine := false
-	for _, v := range byController(have) {
-		mine = v == string(d.UID)
-	}
+	mine := metav1.IsControlledBy(have, d)
 	p.status = *d.Status.DeepCopy()
 	if mine && sameTemplate(&have.Spec.Template, &d.Spec.Template) {
 		return nil // its event brings us back

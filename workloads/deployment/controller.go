@@ -25,12 +25,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-)
 
-// The indexes of ReplicaSets that reconciles read by.
-const (
-	setsByController = "deployment.controller"
-	orphanSets       = "deployment.orphan"
+	"github.com/gantryio/gantry/core/client/owner"
 )
 
 var kind = appsv1.SchemeGroupVersion.WithKind("Deployment")
@@ -49,11 +45,7 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
-	ctx, x := context.Background(), mgr.GetFieldIndexer()
-	if err := errors.Join(
-		x.IndexField(ctx, &appsv1.ReplicaSet{}, setsByController, byController),
-		x.IndexField(ctx, &appsv1.ReplicaSet{}, orphanSets, byOrphanhood),
-	); err != nil {
+	if err := owner.Index(context.Background(), mgr.GetFieldIndexer(), &appsv1.ReplicaSet{}); err != nil {
 		return err
 	}
 	return ctrl.ControllerManagedBy(mgr).Named("deployment").
@@ -64,20 +56,6 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 30*time.Second),
 		}).
 		Complete(c)
-}
-
-func byController(o client.Object) []string {
-	if ref := metav1.GetControllerOfNoCopy(o); ref != nil {
-		return []string{string(ref.UID)}
-	}
-	return nil
-}
-
-func byOrphanhood(o client.Object) []string {
-	if metav1.GetControllerOfNoCopy(o) == nil {
-		return []string{o.GetNamespace()}
-	}
-	return nil
 }
 
 // deploymentsOf finds the Deployments that a change of a set concerns: its controller, or those that

@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/owner"
 )
 
 func auto(d *appsv1.Deployment) { d.Annotations[autoRollbackAnnotation] = "true" }
@@ -84,7 +86,7 @@ func TestRollsBack(t *testing.T) {
 		s.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(d, kind)}
 	}
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(d, rs("1", 3, 3, 1, 4, proven, owned), rs("2", 2, 0, 2, 4, owned)).
-		WithIndex(&appsv1.ReplicaSet{}, setsByController, byController).WithIndex(&appsv1.ReplicaSet{}, orphanSets, byOrphanhood).Build()
+		WithIndex(&appsv1.ReplicaSet{}, owner.ByController, owner.Controllers).WithIndex(&appsv1.ReplicaSet{}, owner.ByOrphanhood, owner.Orphanhood).Build()
 	events := record.NewFakeRecorder(10)
 	c := &Controller{Client: api, Live: api, Recorder: events, Now: func() time.Time { return start }}
 	key := client.ObjectKeyFromObject(d)
