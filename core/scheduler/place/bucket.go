@@ -6,7 +6,6 @@ import (
 	"math"
 
 	"github.com/gantryio/gantry/core/scheduler/filter"
-	"github.com/gantryio/gantry/core/scheduler/score"
 	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
 
@@ -35,11 +34,16 @@ var _ heap.Interface = (*bucket)(nil)
 func (b *bucket) Len() int { return len(b.nodes) }
 
 func (b *bucket) Less(x, y int) bool {
-	m, n := b.nodes[x], b.nodes[y]
-	if s, t := b.class.verdicts[m].score, b.class.verdicts[n].score; s != t {
-		return s > t
+	return b.class.before(b.nodes[x], b.nodes[y])
+}
+
+// before orders nodes by score; of equals the one with fewer pods comes first, so that these are even.
+func (c *Class) before(i, j int) bool {
+	x, y := &c.verdicts[i], &c.verdicts[j]
+	if x.score != y.score {
+		return x.score > y.score
 	}
-	return m < n
+	return c.fewer(i, j)
 }
 
 func (b *bucket) Swap(x, y int) {
@@ -234,118 +238,7 @@ func (c *Class) ownKind() bool {
 	return true
 }
 
-// scale is what raw scores are scaled by: the extremes among all nodes that fit.
-type scale struct {
-	taints, prefers         int64
-	leastSpread, mostSpread int64
-	leastPrefer, mostPrefer int64
-	spreads                 bool
-	weights                 []float64 // by counter, of soft constraints
-}
-
-// measure finds the scale after a scan in which fits nodes fit.
-func (c *Class) measure(fits int) scale {
-	s := scale{leastSpread: math.MaxInt64, leastPrefer: math.MaxInt64, mostPrefer: math.MinInt64}
-	s.weights = c.spreadWeights(fits, &s)
-	for _, b := range c.list {
-		if !b.fits {
-			continue
-		}
-		s.taints, s.prefers = max(s.taints, b.taints), max(s.prefers, b.prefers)
-		b.prefer, b.spread = 0, -1
-		raw, ignored := 0.0, false
-		for k, n := range c.count {
-			at := b.number(k, n)
-			switch {
-			case n.kind == preference && at != missing:
-				b.prefer += at
-			case n.kind == softSpread && at != missing:
-				raw += float64(at)*s.weights[k] + float64(n.spread.MaxSkew-1)
-			case n.kind == softSpread:
-				ignored = ignored || !c.Pod.Lenient
-			}
-		}
-		if s.spreads && !ignored {
-			b.spread = int64(math.Round(raw))
-			s.leastSpread, s.mostSpread = min(s.leastSpread, b.spread), max(s.mostSpread, b.spread)
-		}
-		s.leastPrefer, s.mostPrefer = min(s.leastPrefer, b.prefer), max(s.mostPrefer, b.prefer)
-	}
-	return s
-}
-
-// spreadWeights are the logarithms by which constraints with many domains count more.
-func (c *Class) spreadWeights(fits int, s *scale) []float64 {
-	for _, n := range c.count {
-		s.spreads = s.spreads || n.kind == softSpread
-	}
-	if !s.spreads {
-		return nil
-	}
-	c.scans++
-	sizes, ignored := make([]int, len(c.count)), 0
-	for _, b := range c.list {
-		if !b.fits {
-			continue
-		}
-		if !c.Pod.Lenient && b.lacksSoft() {
-			ignored += len(b.nodes)
-			continue
-		}
-		for k, n := range c.count {
-			if n.kind != softSpread || n.narrow {
-				continue
-			}
-			if b.at[k] == missing {
-				sizes[k] |= 1 << 32 // the domain of nodes without the label
-			} else if d := &n.domains[b.at[k]]; d.seen != c.scans {
-				d.seen = c.scans
-				sizes[k]++
-			}
-		}
-	}
-	weights := make([]float64, len(c.count))
-	for k, n := range c.count {
-		size := sizes[k]&(1<<32-1) + sizes[k]>>32
-		if n.narrow {
-			size = fits - ignored
-		}
-		weights[k] = math.Log(float64(size + 2))
-	}
-	return weights
-}
-
-func (b *bucket) lacksSoft() bool {
-	for k, n := range b.class.count {
-		if n.kind == softSpread && b.at[k] == missing {
-			return true
-		}
-	}
-	return false
-}
-
-// shared is the part of the score that all nodes of a bucket have in common.
-func (c *Class) shared(b *bucket, s *scale) int64 {
-	p := c.profile
-	sum := p.AffinityWeight * score.Scaled(b.prefers, s.prefers)
-	sum += p.TaintWeight * (score.Max - score.Scaled(b.taints, s.taints))
-	if len(b.sizes) > 0 {
-		sum += p.ImageWeight * score.Images(b.sizes, func(i int) int { return c.cluster.Holders(c.Pod.Images[i]) }, c.cluster.Len(), c.Pod.Containers)
-	}
-	if s.spreads && b.spread >= 0 {
-		spread := int64(score.Max)
-		if s.mostSpread > 0 {
-			spread = score.Max * (s.mostSpread + s.leastSpread - b.spread) / s.mostSpread
-		}
-		sum += p.SpreadWeight * spread
-	}
-	if between := s.mostPrefer - s.leastPrefer; between > 0 {
-		sum += p.InterPodWeight * int64(score.Max*(float64(b.prefer-s.leastPrefer)/float64(between)))
-	}
-	return sum
-}
-
-// Best is the node with the highest score, the first of equals, and that score; nil when none fits.
+// Best is the node with the highest score, of equals one with few pods, and that score; nil when none fits.
 // The class must have been refreshed.
 func (c *Class) Best() (*snapshot.Node, int64) {
 	fits := c.scan()
@@ -359,11 +252,20 @@ func (c *Class) Best() (*snapshot.Node, int64) {
 			continue
 		}
 		i := b.nodes[0]
-		if sum := c.verdicts[i].score + c.shared(b, &s); best < 0 || sum > most || sum == most && i < best {
+		sum := c.verdicts[i].score + c.shared(b, &s)
+		if best < 0 || sum > most || sum == most && c.fewer(i, best) {
 			best, most = i, sum
 		}
 	}
 	return c.verdicts[best].node, most
+}
+
+// fewer tells that node i comes before node j when all scores are equal.
+func (c *Class) fewer(i, j int) bool {
+	if x, y := c.verdicts[i].pods, c.verdicts[j].pods; x != y {
+		return x < y
+	}
+	return i < j
 }
 
 // Fits tells whether any node can take a pod of the class.

@@ -51,6 +51,7 @@ type verdict struct {
 	adds  []int64 // to each counter
 	why   []filter.Reason
 	score int64
+	pods  int64 // how many the node has
 	// outside is what judges from elsewhere said, and of which state of the node.
 	outside []outside
 
@@ -145,6 +146,7 @@ func (c *Class) evaluate(i int) {
 		c.leave(i)
 		return
 	}
+	v.pods = n.Count
 	v.score = score.Sum(c.profile.Scores, c.Pod, n) + c.outsideScore(v)
 	c.stand(i, special)
 }
