@@ -171,6 +171,9 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	doomed, wake := decide(taints, pods, c.now())
 	var failed []error
+	if outOfService(node) {
+		failed = append(failed, c.release(ctx, pods))
+	}
 	for _, pod := range doomed {
 		failed = append(failed, c.evict(ctx, pod))
 	}

@@ -206,8 +206,12 @@ func TestRetention(t *testing.T) {
 		{"with the pod that goes", sized(1, retention(keep, drop)), []*corev1.Pod{pod(0, "2"), pod(1, "2")}, nil, []string{"own data-db-1 Pod", "remove db-1"}},
 		{"the pod wins over the set", sized(1, retention(drop, drop)), []*corev1.Pod{pod(0, "2"), pod(1, "2")}, []metav1.OwnerReference{set}, []string{"own data-db-1 Pod", "remove db-1"}},
 		{"a former pod's claim is waited for", sized(2, retention(keep, drop)), []*corev1.Pod{pod(0, "2")}, []metav1.OwnerReference{byPod("former")}, []string{}},
-		{"somebody else's", sized(2, retention(drop, drop)), []*corev1.Pod{pod(0, "2"), pod(1, "2")},
-			[]metav1.OwnerReference{{APIVersion: "x/v1", Kind: "X", Name: "x", UID: "x", Controller: new(true)}}, []string{}},
+		{
+			"somebody else's", sized(2, retention(drop, drop)),
+			[]*corev1.Pod{pod(0, "2"), pod(1, "2")},
+			[]metav1.OwnerReference{{APIVersion: "x/v1", Kind: "X", Name: "x", UID: "x", Controller: new(true)}},
+			[]string{},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			have := claims{"data-db-1": {ObjectMeta: metav1.ObjectMeta{Name: "data-db-1", OwnerReferences: tc.owners}}, "data-db-0": {ObjectMeta: metav1.ObjectMeta{Name: "data-db-0"}}}
