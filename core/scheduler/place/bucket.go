@@ -3,7 +3,6 @@ package place
 import (
 	"container/heap"
 	"encoding/binary"
-	"math"
 
 	"github.com/gantryio/gantry/core/scheduler/filter"
 	"github.com/gantryio/gantry/core/scheduler/snapshot"

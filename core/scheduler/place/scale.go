@@ -116,4 +116,3 @@ func (c *Class) shared(b *bucket, s *scale) int64 {
 	}
 	return sum
 }
-
