@@ -103,6 +103,13 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	p := decide(cj, jobs, c.now())
+	if p.create != nil && c.Live != nil {
+		// A job that is not listed yet may be one that this one must not run beside.
+		if jobs, err = c.jobs(ctx, c.Live, cj); err != nil {
+			return reconcile.Result{}, err
+		}
+		p = decide(cj, jobs, c.now())
+	}
 	if err := c.act(ctx, cj, p); err != nil {
 		return reconcile.Result{}, err
 	}
@@ -112,17 +119,16 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 // observe returns the jobs that the CronJob controls. Where the list and the status disagree on what runs,
 // the jobs are looked up.
 func (c *Controller) observe(ctx context.Context, cj *batchv1.CronJob) ([]*batchv1.Job, error) {
-	var list batchv1.JobList
-	if err := c.Client.List(ctx, &list, client.InNamespace(cj.Namespace), client.MatchingFields{owner.ByController: string(cj.UID)}); err != nil {
-		return nil, fmt.Errorf("list jobs of cron job %s: %w", cj.Name, err)
+	listed, err := c.jobs(ctx, c.Client, cj, client.MatchingFields{owner.ByController: string(cj.UID)})
+	if err != nil {
+		return nil, err
 	}
 	var out []*batchv1.Job
 	doubtful := map[types.UID]string{}
 	for _, ref := range cj.Status.Active {
 		doubtful[ref.UID] = ref.Name
 	}
-	for i := range list.Items {
-		j := &list.Items[i]
+	for _, j := range listed {
 		_, active := doubtful[j.UID]
 		if active || conditionOf(j) != nil {
 			out = append(out, j)
@@ -139,6 +145,21 @@ func (c *Controller) observe(ctx context.Context, cj *batchv1.CronJob) ([]*batch
 			out = append(out, j)
 		case client.IgnoreNotFound(err) != nil:
 			return nil, fmt.Errorf("look for job %s: %w", name, err)
+		}
+	}
+	return out, nil
+}
+
+// jobs lists those that the CronJob controls.
+func (c *Controller) jobs(ctx context.Context, from client.Reader, cj *batchv1.CronJob, opts ...client.ListOption) ([]*batchv1.Job, error) {
+	var list batchv1.JobList
+	if err := from.List(ctx, &list, append(opts, client.InNamespace(cj.Namespace))...); err != nil {
+		return nil, fmt.Errorf("list jobs of cron job %s: %w", cj.Name, err)
+	}
+	var out []*batchv1.Job
+	for i := range list.Items {
+		if metav1.IsControlledBy(&list.Items[i], cj) {
+			out = append(out, &list.Items[i])
 		}
 	}
 	return out, nil

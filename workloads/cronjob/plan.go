@@ -73,9 +73,11 @@ func (p *plan) keepBooks(c *batchv1.CronJob, jobs []*batchv1.Job) batchv1.CronJo
 			s.Active = without(s.Active, j.UID)
 			p.say(corev1.EventTypeNormal, "SawCompletedJob", "Saw completed job: %s, condition: %v", j.Name, end.Type)
 		}
-		if done := j.Status.CompletionTime; end != nil && end.Type == batchv1.JobComplete && done != nil &&
-			(s.LastSuccessfulTime == nil || done.After(s.LastSuccessfulTime.Time)) {
-			s.LastSuccessfulTime = done
+		if done := j.Status.CompletionTime; end != nil && end.Type == batchv1.JobComplete && done != nil {
+			at := metav1.NewTime(done.Truncate(time.Second)) // as it is stored
+			if s.LastSuccessfulTime == nil || at.After(s.LastSuccessfulTime.Time) {
+				s.LastSuccessfulTime = &at
+			}
 		}
 	}
 	for _, ref := range slices.Clone(s.Active) {
