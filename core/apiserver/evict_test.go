@@ -1,6 +1,8 @@
 package apiserver_test
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -101,5 +103,42 @@ func TestEvictionSpends(t *testing.T) {
 		if spent := b.Status.DisruptionsAllowed == 0; spent != (dry == nil) || noted != (dry == nil) {
 			t.Errorf("dry run %v: %+v", dry, b.Status)
 		}
+	}
+}
+
+// Of evictions at the same time as many go through as the budget allows, and not one more.
+func TestEvictionsRace(t *testing.T) {
+	const pods, allowed = 12, 3
+	ns, api := budgeted(t, true, nil, policyv1.PodDisruptionBudgetStatus{
+		ObservedGeneration: 1, CurrentHealthy: pods, DesiredHealthy: pods - allowed, ExpectedPods: pods, DisruptionsAllowed: allowed,
+	}, "b"), shared.typed(t)
+	for i := range pods {
+		pod := bound(t, ns, fmt.Sprint("p-", i))
+		pod.Status.Phase = corev1.PodRunning
+		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue})
+		must(api.CoreV1().Pods(ns).UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}))(t)
+	}
+	errs := make([]error, pods)
+	var wg sync.WaitGroup
+	for i := range pods {
+		wg.Go(func() {
+			name := fmt.Sprint("p-", i)
+			errs[i] = api.CoreV1().RESTClient().Post().Namespace(ns).Resource("pods").Name(name).SubResource("eviction").MaxRetries(0).
+				Body(&policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns}}).Do(t.Context()).Error()
+		})
+	}
+	wg.Wait()
+	went := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			went++
+		case !apierrors.IsTooManyRequests(err):
+			t.Error(err)
+		}
+	}
+	b := must(api.PolicyV1().PodDisruptionBudgets(ns).Get(t.Context(), "b", metav1.GetOptions{}))(t)
+	if went != allowed || b.Status.DisruptionsAllowed != 0 || len(b.Status.DisruptedPods) != allowed {
+		t.Errorf("%d pods went, want %d; the budget is %+v", went, allowed, b.Status)
 	}
 }
