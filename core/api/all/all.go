@@ -34,6 +34,7 @@ func Kinds() *api.Registry {
 		core.Namespaces.Resource(),
 		core.Nodes.Resource(),
 		core.PersistentVolumeClaims.Resource(),
+		core.PersistentVolumes.Resource(),
 		core.Pods.Resource(),
 		core.ReplicationControllers.Resource(),
 		core.Secrets.Resource(),

@@ -28,7 +28,7 @@ func TestKeys(t *testing.T) {
 		"secrets": "/registry/secrets/a/b", "serviceaccounts": "/registry/serviceaccounts/a/b", "services": "/registry/services/specs/a/b",
 		"controllerrevisions": "/registry/controllerrevisions/a/b", "deployments": "/registry/deployments/a/b", "replicasets": "/registry/replicasets/a/b",
 		"daemonsets": "/registry/daemonsets/a/b", "statefulsets": "/registry/statefulsets/a/b", "poddisruptionbudgets": "/registry/poddisruptionbudgets/a/b",
-		"persistentvolumeclaims": "/registry/persistentvolumeclaims/a/b", "replicationcontrollers": "/registry/controllers/a/b",
+		"persistentvolumeclaims": "/registry/persistentvolumeclaims/a/b", "persistentvolumes": "/registry/persistentvolumes/b", "replicationcontrollers": "/registry/controllers/a/b",
 		"cronjobs": "/registry/cronjobs/a/b", "jobs": "/registry/jobs/a/b",
 		"nodeplugins": "/registry/plugins.gantry.dev/nodeplugins/b", "plugins": "/registry/plugins.gantry.dev/plugins/b",
 		"pluginswaps": "/registry/plugins.gantry.dev/pluginswaps/b",

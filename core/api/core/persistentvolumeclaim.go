@@ -84,13 +84,17 @@ func claimModes(c *corev1.PersistentVolumeClaim) string {
 	if c.Spec.VolumeName == "" {
 		return ""
 	}
+	return shortModes(c.Status.AccessModes)
+}
+
+func shortModes(modes []corev1.PersistentVolumeAccessMode) string {
 	short := []struct {
 		mode corev1.PersistentVolumeAccessMode
 		text string
 	}{{corev1.ReadWriteOnce, "RWO"}, {corev1.ReadOnlyMany, "ROX"}, {corev1.ReadWriteMany, "RWX"}, {corev1.ReadWriteOncePod, "RWOP"}}
 	var out []string
 	for _, m := range short {
-		if slices.Contains(c.Status.AccessModes, m.mode) {
+		if slices.Contains(modes, m.mode) {
 			out = append(out, m.text)
 		}
 	}
