@@ -21,6 +21,7 @@ import (
 	"github.com/gantryio/gantry/core/agent"
 	"github.com/gantryio/gantry/core/agent/attach"
 	"github.com/gantryio/gantry/core/agent/guard"
+	"github.com/gantryio/gantry/core/agent/roster"
 	"github.com/gantryio/gantry/core/pki"
 	"github.com/gantryio/gantry/core/pluginhost"
 	"github.com/gantryio/gantry/core/pluginhost/ledger"
@@ -39,9 +40,11 @@ type node struct {
 	*config
 	authority *pki.Authority
 	host      *pluginhost.Host
+	ledger    *ledger.Ledger
 	attach    *attach.Server
 	agent     *agent.Agent
 	services  *service.Controller
+	roster    *roster.Roster
 	podCIDRs  atomic.Pointer[[]netip.Prefix]
 }
 
@@ -63,23 +66,27 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 	if n.host, err = pluginhost.New(n.hostConfig(bin)); err != nil {
 		return nil, err
 	}
-	book, err := ledger.Open(c.path("ledger"))
-	if err != nil {
+	if n.ledger, err = ledger.Open(c.path("ledger")); err != nil {
 		return nil, err
 	}
 	wake := make(chan struct{}, 1)
 	n.attach = &attach.Server{
-		Socket: n.attachSocket(), Networks: n.host, Ledger: book, PodCIDRs: n.cidrs, HostPortsChanged: func() { poke(wake) },
+		Socket: n.attachSocket(), Networks: n.host, Ledger: n.ledger, PodCIDRs: n.cidrs, HostPortsChanged: func() { poke(wake) },
 	}
 	if n.agent, err = n.newAgent(conn); err != nil {
 		return nil, err
 	}
+	uses := make(chan struct{}, 1)
+	n.agent.UsesChanged = func() { poke(uses) }
 	n.attach.Took = func(s network.Sandbox, began, ended time.Time) {
 		n.agent.Note(types.UID(s.PodUID), agent.Span{Stage: "network", Began: began, Ended: ended})
 	}
 	proxy, _, err := n.host.Service("")
 	if err != nil {
 		return nil, err
+	}
+	n.roster = &roster.Roster{
+		API: conn.api, Cache: conn.cache, Host: n.host, Node: c.nodeName, Shipped: n.hostConfig(bin).Plugins, Pods: n.users, Wake: uses,
 	}
 	n.services = &service.Controller{
 		Cache: conn.cache, Proxy: proxy, Node: c.nodeName, PodCIDRs: []netip.Prefix{netip.MustParsePrefix(c.podRange)},
@@ -134,6 +141,21 @@ func (n *node) newAgent(conn connection) (*agent.Agent, error) {
 		PodCIDRs:     n.setCIDRs,
 		NetworkReady: n.networkReady,
 	}, nil
+}
+
+// users are the pods that depend on the plugins of a kind.
+func (n *node) users(kind plugin.Kind) map[string][]string {
+	switch kind {
+	case plugin.Runtime:
+		return n.agent.Uses()
+	case plugin.Network:
+		out := map[string][]string{}
+		for _, e := range n.ledger.List() {
+			out[e.Plugin.Name] = append(out[e.Plugin.Name], e.Sandbox.PodNamespace+"/"+e.Sandbox.PodName)
+		}
+		return out
+	}
+	return nil
 }
 
 func (n *node) cidrs() []netip.Prefix {
@@ -211,6 +233,7 @@ func (n *node) parts() []run.Part {
 		{Name: "attach", Runner: n.attach},
 		{Name: "leftover networks", Runner: run.Func(n.reconcileNetworks)},
 		{Name: "agent", Runner: n.agent},
+		{Name: "roster", Runner: n.roster},
 		{Name: "services", Runner: n.services},
 	}
 }

@@ -177,6 +177,9 @@ func (s *server) serve(ctx context.Context) error {
 	if err := s.api.Bootstrap(ctx, s.advertise, s.apiPort); err != nil {
 		return err
 	}
+	if err := s.declareShipped(ctx); err != nil {
+		return err
+	}
 	tlsConfig, err := s.servingTLS()
 	if err != nil {
 		return err

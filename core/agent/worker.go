@@ -24,7 +24,9 @@ type worker struct {
 	wake chan struct{}
 	done chan struct{}
 	// pod is the newest version for readers elsewhere; admitted tells that the pod counts against the node's resources.
-	pod      atomic.Pointer[corev1.Pod]
+	pod atomic.Pointer[corev1.Pod]
+	// runtime is the plugin that has the pod's sandboxes; nil for none.
+	runtime  atomic.Pointer[string]
 	admitted bool
 
 	mu    sync.Mutex
@@ -137,6 +139,7 @@ func (w *worker) step() pod.Plan {
 	w.probe(plan.Ending)
 	w.report(now)
 	w.tellEnds(false)
+	w.tellRuntime()
 	if w.retry {
 		w.retry = false
 		if at := now.Add(retryAfter); plan.Wake.IsZero() || at.Before(plan.Wake) {
@@ -156,6 +159,7 @@ func (w *worker) close() {
 	}
 	w.tellEnds(true)
 	w.a.forget(w)
+	w.a.usesChanged()
 	close(w.done)
 }
 

@@ -67,6 +67,9 @@ var agentRules = []rule{
 	{[]string{"/serviceaccounts"}, []string{"get"}},
 	{[]string{"/serviceaccounts/token"}, []string{"create"}},
 	{[]string{"/events"}, []string{"create", "update", "patch"}},
+	{[]string{"plugins.gantry.dev/plugins"}, read},
+	{[]string{"plugins.gantry.dev/nodeplugins"}, []string{"get", "list", "watch", "create"}},
+	{[]string{"plugins.gantry.dev/nodeplugins/status"}, []string{"update", "patch"}},
 	{[]string{"coordination.k8s.io/leases"}, []string{"get", "create", "update", "patch", "delete"}},
 }
 
@@ -92,7 +95,7 @@ func (n Nodes) Authorize(_ context.Context, a authorizer.Attributes) (authorizer
 	}
 	write := !slices.Contains(read, a.GetVerb())
 	switch a.GetResource() {
-	case "nodes":
+	case "nodes", "nodeplugins":
 		if write && a.GetName() != "" && a.GetName() != node {
 			return authorizer.DecisionNoOpinion, "node " + node + " is not allowed to modify node " + a.GetName(), nil
 		}

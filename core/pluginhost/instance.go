@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"sync"
 	"time"
 
@@ -73,7 +73,10 @@ func (i *instance) plugin() Plugin {
 // has another executable or configuration.
 func (i *instance) want(p Plugin) {
 	i.mu.Lock()
-	same := reflect.DeepEqual(p, i.wanted)
+	same := sameProcess(p, i.wanted)
+	if same && i.now.Generation == i.wanted.Generation {
+		i.now.Generation = p.Generation
+	}
 	i.wanted = p
 	i.mu.Unlock()
 	if same {
@@ -163,6 +166,14 @@ func (i *instance) down(err error) {
 	i.mu.Unlock()
 	i.conn.set(nil, err)
 	i.changed()
+}
+
+// sameProcess tells that one process can serve both.
+func sameProcess(a, b Plugin) bool {
+	x, xerr := json.Marshal(a.Config)
+	y, yerr := json.Marshal(b.Config)
+	return a.Executable == b.Executable && a.SHA256 == b.SHA256 && a.driver() == b.driver() &&
+		xerr == nil && yerr == nil && bytes.Equal(x, y)
 }
 
 var errRenewed = errors.New("it is being replaced")

@@ -1,0 +1,212 @@
+package roster
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
+	"github.com/gantryio/gantry/core/pluginhost"
+	"github.com/gantryio/gantry/interfaces/plugin"
+)
+
+// kinds are the types as the host knows them.
+var kinds = map[v1alpha1.Type]plugin.Kind{
+	v1alpha1.Runtime: plugin.Runtime, v1alpha1.Network: plugin.Network, v1alpha1.Service: plugin.Service,
+}
+
+// types is the reverse of kinds.
+var types = func() map[plugin.Kind]v1alpha1.Type {
+	out := map[plugin.Kind]v1alpha1.Type{}
+	for t, k := range kinds {
+		out[k] = t
+	}
+	return out
+}()
+
+// ref is a plugin without its version.
+type ref struct {
+	kind plugin.Kind
+	name string
+}
+
+func refOf(p pluginhost.Plugin) ref { return ref{p.Kind, p.Name} }
+
+// input is everything that decides which plugins run here.
+type input struct {
+	// shipped are the plugins of this machine by their own names, with the configuration that they need here.
+	shipped []pluginhost.Plugin
+	objects []v1alpha1.Plugin
+	labels  map[string]string
+	// defaults are those of the node's own NodePlugins.
+	defaults map[v1alpha1.Type]string
+	// running are the plugins that the host has now, used those that pods depend on.
+	running []pluginhost.Plugin
+	used    map[ref]bool
+}
+
+// decision is which plugins run, the default of each type first, and why others that are wanted cannot.
+type decision struct {
+	run      []pluginhost.Plugin
+	refused  map[ref]error
+	defaults map[v1alpha1.Type]string
+}
+
+// decide is pure. A plugin that is no longer wanted stays as long as pods depend on it, but is nobody's default
+// any more. As long as no plugins are declared at all, those that run go on.
+func decide(in input) decision {
+	out := decision{refused: map[ref]error{}, defaults: map[v1alpha1.Type]string{}}
+	if len(in.objects) == 0 {
+		out.run = in.running
+		out.nameDefaults()
+		return out
+	}
+	priority := map[ref]int32{}
+	for i := range in.objects {
+		o := &in.objects[i]
+		kind, known := kinds[o.Spec.Type]
+		if !known || o.Spec.Disabled || o.DeletionTimestamp != nil ||
+			!labels.SelectorFromSet(o.Spec.NodeSelector).Matches(labels.Set(in.labels)) {
+			continue
+		}
+		p, err := resolve(o, kind, in.shipped)
+		if err != nil {
+			out.refused[ref{kind, o.Name}] = err
+			continue
+		}
+		priority[refOf(p)] = o.Spec.Priority
+		out.run = append(out.run, p)
+	}
+	slices.SortStableFunc(out.run, func(a, b pluginhost.Plugin) int {
+		return cmp.Or(
+			cmp.Compare(a.Kind, b.Kind),
+			first(in.defaults[types[b.Kind]] == b.Name, in.defaults[types[a.Kind]] == a.Name),
+			cmp.Compare(priority[refOf(b)], priority[refOf(a)]),
+			cmp.Compare(a.Name, b.Name),
+		)
+	})
+	out.nameDefaults()
+	for _, p := range in.running {
+		wanted := slices.ContainsFunc(out.run, func(q pluginhost.Plugin) bool { return refOf(q) == refOf(p) })
+		if !wanted && in.used[refOf(p)] {
+			out.run = append(out.run, p)
+		}
+	}
+	return out
+}
+
+// nameDefaults takes the first of each type.
+func (d *decision) nameDefaults() {
+	for _, p := range d.run {
+		if t := types[p.Kind]; d.defaults[t] == "" {
+			d.defaults[t] = p.Name
+		}
+	}
+}
+
+// first orders true before false, of b and a.
+func first(b, a bool) int {
+	switch {
+	case a && !b:
+		return -1
+	case b && !a:
+		return 1
+	}
+	return 0
+}
+
+// resolve makes what the host is told out of what is declared.
+func resolve(o *v1alpha1.Plugin, kind plugin.Kind, shipped []pluginhost.Plugin) (pluginhost.Plugin, error) {
+	p := pluginhost.Plugin{Kind: kind, Name: o.Name, Driver: o.Name, Generation: o.Generation, Handlers: o.Spec.Handlers}
+	var base any
+	switch s := o.Spec.Source; {
+	case s.Builtin != "":
+		p.Driver = s.Builtin
+		for _, known := range shipped {
+			if known.Kind == kind && known.Name == s.Builtin {
+				base = known.Config
+				p.Handlers = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(p.Handlers), handlersOf(known, o.Name)...))))
+			}
+		}
+	case s.Executable != nil:
+		p.Executable, p.SHA256 = s.Executable.Path, s.Executable.SHA256
+	case s.Endpoint != "" && kind == plugin.Runtime:
+		p.Driver, base = "cri", map[string]string{"endpoint": s.Endpoint}
+	case s.Endpoint != "":
+		return p, fmt.Errorf("sockets of others are only supported for runtimes")
+	default:
+		return p, fmt.Errorf("artifacts are not supported yet")
+	}
+	var err error
+	p.Config, err = merged(base, o)
+	return p, err
+}
+
+// handlersOf are a shipped plugin's own handlers, which belong to the instance of the same name alone.
+func handlersOf(p pluginhost.Plugin, name string) []string {
+	if p.Name != name {
+		return nil
+	}
+	return p.Handlers
+}
+
+// merged is the base configuration with the declared one merged over it (RFC 7396).
+func merged(base any, o *v1alpha1.Plugin) (any, error) {
+	var over []byte
+	if o.Spec.Config != nil {
+		over = o.Spec.Config.Raw
+	}
+	if base == nil && len(over) == 0 {
+		return nil, nil
+	}
+	if len(over) == 0 {
+		return base, nil
+	}
+	if base == nil {
+		return json.RawMessage(over), nil
+	}
+	under, err := json.Marshal(base)
+	if err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
+	out, err := jsonpatch.MergePatch(under, over)
+	if err != nil {
+		return nil, fmt.Errorf("merge configuration: %w", err)
+	}
+	return json.RawMessage(out), nil
+}
+
+// status is what NodePlugins says. Since is kept where nothing has changed.
+func status(d decision, instances []pluginhost.Instance, pods map[ref][]string) []v1alpha1.NodePlugin {
+	var out []v1alpha1.NodePlugin
+	for _, i := range instances {
+		t, known := types[i.Kind]
+		if !known {
+			continue
+		}
+		p := v1alpha1.NodePlugin{
+			Type: t, Name: i.Name, Default: d.defaults[t] == i.Name, Generation: i.Generation, Version: i.Version,
+			PID: int32(i.PID), Ready: i.Up, Handlers: i.Handlers, Restarts: int32(i.Restarts), LastError: i.Error,
+			Pods: pods[ref{i.Kind, i.Name}],
+		}
+		p.Since.Time = i.Since.Truncate(1e9)
+		if i.Digest != "" {
+			p.Digest = "sha256:" + i.Digest
+		}
+		out = append(out, p)
+	}
+	for _, r := range slices.SortedFunc(maps.Keys(d.refused), func(a, b ref) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.name, b.name))
+	}) {
+		if slices.ContainsFunc(out, func(p v1alpha1.NodePlugin) bool { return p.Type == types[r.kind] && p.Name == r.name }) {
+			continue
+		}
+		out = append(out, v1alpha1.NodePlugin{Type: types[r.kind], Name: r.name, LastError: d.refused[r].Error()})
+	}
+	return out
+}

@@ -1,0 +1,142 @@
+package roster
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
+	"github.com/gantryio/gantry/core/pluginhost"
+	"github.com/gantryio/gantry/interfaces/plugin"
+)
+
+type settings struct {
+	Root string `json:"root"`
+	MTU  int    `json:"mtu,omitempty"`
+}
+
+var machine = []pluginhost.Plugin{
+	{Kind: plugin.Runtime, Name: "containerd", Handlers: []string{"runc"}, Config: settings{Root: "/r"}},
+	{Kind: plugin.Network, Name: "cni", Config: settings{Root: "/n"}},
+}
+
+func declared(name string, t v1alpha1.Type, change func(s *v1alpha1.PluginSpec)) v1alpha1.Plugin {
+	p := v1alpha1.Plugin{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 1},
+		Spec:       v1alpha1.PluginSpec{Type: t, Source: v1alpha1.Source{Builtin: name}},
+	}
+	if change != nil {
+		change(&p.Spec)
+	}
+	return p
+}
+
+func socket(s *v1alpha1.PluginSpec) { s.Source = v1alpha1.Source{Endpoint: "/run/x.sock"} }
+
+func TestDecide(t *testing.T) {
+	containerd, cni := declared("containerd", v1alpha1.Runtime, nil), declared("cni", v1alpha1.Network, nil)
+	for _, test := range []struct {
+		name    string
+		in      input
+		run     []string
+		refused []string
+	}{
+		{name: "nothing is declared yet", in: input{running: machine}, run: []string{"runtime/containerd", "network/cni"}},
+		{
+			name: "the shipped ones", in: input{running: machine, objects: []v1alpha1.Plugin{cni, containerd}},
+			run: []string{"network/cni", "runtime/containerd"},
+		},
+		{
+			name: "the highest priority is the default", run: []string{"runtime/x", "runtime/containerd"},
+			in: input{objects: []v1alpha1.Plugin{containerd, declared("x", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { socket(s); s.Priority = 1 })}},
+		},
+		{
+			name: "equal priorities go by name", run: []string{"runtime/a", "runtime/containerd"},
+			in: input{objects: []v1alpha1.Plugin{containerd, declared("a", v1alpha1.Runtime, socket)}},
+		},
+		{
+			name: "the node's own default is before all", run: []string{"runtime/x", "runtime/containerd"},
+			in: input{objects: []v1alpha1.Plugin{
+				declared("containerd", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { s.Priority = 9 }), declared("x", v1alpha1.Runtime, socket),
+			}, defaults: map[v1alpha1.Type]string{v1alpha1.Runtime: "x"}},
+		},
+		{
+			name: "a disabled one goes", run: []string{"network/cni"},
+			in: input{running: machine, objects: []v1alpha1.Plugin{cni, declared("containerd", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { s.Disabled = true })}},
+		},
+		{
+			name: "unless pods need it, and then it is the last", run: []string{"network/cni", "runtime/x", "runtime/containerd"},
+			in: input{
+				running: machine, used: map[ref]bool{{plugin.Runtime, "containerd"}: true},
+				objects: []v1alpha1.Plugin{cni, declared("x", v1alpha1.Runtime, socket)},
+			},
+		},
+		{
+			name: "other nodes' plugins", run: []string{"runtime/containerd"},
+			in: input{labels: map[string]string{"disk": "ssd"}, objects: []v1alpha1.Plugin{
+				declared("x", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { socket(s); s.NodeSelector = map[string]string{"disk": "hdd"} }),
+				declared("containerd", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { s.NodeSelector = map[string]string{"disk": "ssd"} }),
+			}},
+		},
+		{
+			name: "what cannot be", refused: []string{"network/x"}, run: []string{"runtime/containerd"},
+			in: input{objects: []v1alpha1.Plugin{containerd, declared("x", v1alpha1.Network, socket)}},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.in.shipped = machine
+			got := decide(test.in)
+			var run, refused []string
+			for _, p := range got.run {
+				run = append(run, string(p.Kind)+"/"+p.Name)
+			}
+			for r := range got.refused {
+				refused = append(refused, string(r.kind)+"/"+r.name)
+			}
+			if d := cmp.Diff(test.run, run); d != "" {
+				t.Error(d)
+			}
+			if d := cmp.Diff(test.refused, refused); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestResolve(t *testing.T) {
+	for _, test := range []struct {
+		name                       string
+		declared                   v1alpha1.Plugin
+		driver, config, executable string
+	}{
+		{name: "shipped", declared: declared("cni", v1alpha1.Network, nil), driver: "cni", config: `{"root":"/n"}`},
+		{name: "shipped with another name", driver: "cni", config: `{"root":"/m","mtu":9}`, declared: declared("two", v1alpha1.Network, func(s *v1alpha1.PluginSpec) {
+			s.Source.Builtin, s.Config = "cni", &runtime.RawExtension{Raw: []byte(`{"root":"/m","mtu":9}`)}
+		})},
+		{name: "a socket", driver: "cri", config: `{"endpoint":"/run/x.sock"}`, declared: declared("x", v1alpha1.Runtime, socket)},
+		{name: "an executable", driver: "x", config: "null", executable: "/opt/x", declared: declared("x", v1alpha1.Network, func(s *v1alpha1.PluginSpec) {
+			s.Source = v1alpha1.Source{Executable: &v1alpha1.Executable{Path: "/opt/x", SHA256: "00"}}
+		})},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p, err := resolve(&test.declared, kinds[test.declared.Spec.Type], machine)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config, err := json.Marshal(p.Config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var have, want any
+			if json.Unmarshal(config, &have) != nil || json.Unmarshal([]byte(test.config), &want) != nil || !cmp.Equal(have, want) {
+				t.Errorf("config %s, want %s", config, test.config)
+			}
+			if p.Driver != test.driver || p.Executable != test.executable {
+				t.Errorf("got %+v", p)
+			}
+		})
+	}
+}
