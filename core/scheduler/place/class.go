@@ -25,6 +25,7 @@ type Class struct {
 	list         []*bucket
 	reasons      map[string]int // of the nodes that stand in no bucket
 	judges       []Judge
+	unheard      []map[int]bool // by judge: nodes of which it has not spoken
 	scans        int64
 	// fruitless is the cursor at which preemption was in vain, for the reasons inVain.
 	fruitless   int64
@@ -125,11 +126,13 @@ func (c *Class) evaluate(i int) {
 		c.forget(i)
 	}
 	if n == nil {
+		c.hear(i)
 		return
 	}
 	if v.node == nil {
 		c.meet(v, n)
 	}
+	c.hear(i)
 	c.tally(i)
 	special := false
 	v.why = v.refused

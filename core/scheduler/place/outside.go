@@ -1,6 +1,9 @@
 package place
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/gantryio/gantry/core/scheduler/filter"
 	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
@@ -30,16 +33,35 @@ type Answer struct {
 }
 
 // Ask makes the class heed the judges.
-func (c *Class) Ask(judges []Judge) { c.judges = judges }
+func (c *Class) Ask(judges []Judge) {
+	c.judges, c.unheard = judges, make([]map[int]bool, len(judges))
+	for j := range judges {
+		c.unheard[j] = map[int]bool{}
+	}
+	for i := range c.verdicts {
+		c.hear(i)
+	}
+}
+
+// hear notes of whom a node needs a verdict.
+func (c *Class) hear(i int) {
+	v := &c.verdicts[i]
+	for j := range c.judges {
+		if v.node == nil || c.heard(v, j) {
+			delete(c.unheard[j], i)
+		} else {
+			c.unheard[j][i] = true
+		}
+	}
+}
 
 // Unknown lists the nodes of which a judge has not spoken since they changed.
 func (c *Class) Unknown(judge int) []*snapshot.Node {
 	var out []*snapshot.Node
-	for i := range c.verdicts {
-		if v := &c.verdicts[i]; v.node != nil && !c.heard(v, judge) {
-			out = append(out, v.node)
-		}
+	for i := range c.unheard[judge] {
+		out = append(out, c.verdicts[i].node)
 	}
+	slices.SortFunc(out, func(a, b *snapshot.Node) int { return cmp.Compare(a.Index, b.Index) })
 	return out
 }
 
