@@ -53,6 +53,9 @@ func (s *Scheduler) choose(ctx context.Context, it *item) (*snapshot.Node, map[s
 	if n := s.cluster.Node(s.cluster.Nominated(it.pod.UID)); n != nil && it.class.FitsOn(n, it.pod.UID) {
 		return n, nil
 	}
+	if it.pin != "" {
+		return it.class.Only(s.cluster.Node(it.pin))
+	}
 	if n, _ := it.class.Best(); n != nil {
 		return n, nil
 	}
@@ -132,6 +135,9 @@ func (s *Scheduler) recallNominated(n *snapshot.Node) {
 // may still be refused by it, as before, so that their back-off ends first.
 func (s *Scheduler) wakeWaiting(c *class) {
 	for _, it := range c.waiting {
+		if it.pin != "" && !c.FitsAt(s.cluster.Node(it.pin)) {
+			continue
+		}
 		if s.extended(it.pod) {
 			s.queue.leave(it)
 			s.queue.delay(it)

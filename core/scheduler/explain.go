@@ -99,7 +99,10 @@ func (s *Scheduler) explainNodes(pod *corev1.Pod, out *Explanation) error {
 		}
 		e := NodeExplanation{Name: n.Object.Name}
 		e.Score, e.Fits = scores[n]
-		if !e.Fits {
+		switch pin := snapshot.Pin(pod); {
+		case pin != "" && pin != e.Name:
+			e.Fits, e.Score, e.Reasons = false, 0, []string{"the pod asks for the node " + pin}
+		case !e.Fits:
 			e.Reasons = reasons(c.Class, i, n)
 		}
 		out.Nodes = append(out.Nodes, e)

@@ -20,6 +20,13 @@ import (
 func (s *Scheduler) chooseExtended(ctx context.Context, it *item) (*snapshot.Node, map[string]int) {
 	all := it.class.All()
 	reasons := it.class.Refusals()
+	if it.pin != "" {
+		_, reasons = it.class.Only(s.cluster.Node(it.pin))
+		if reasons == nil {
+			reasons = map[string]int{}
+		}
+		all = slices.DeleteFunc(all, func(c place.Candidate) bool { return c.Node.Object.Name != it.pin })
+	}
 	slices.SortFunc(all, func(a, b place.Candidate) int { return cmp.Compare(a.Node.Index, b.Node.Index) })
 	nodes := make([]*corev1.Node, len(all))
 	for i, c := range all {

@@ -33,7 +33,7 @@ func (s *Scheduler) preempt(ctx context.Context, it *item) preemption {
 	if why := it.class.Eligible(nominated); why != "" {
 		return preemption{message: why, node: was}
 	}
-	found, reasons := it.class.Preempt(uid, s.budgets(ctx))
+	found, reasons := it.class.Preempt(uid, it.pin, s.budgets(ctx))
 	if len(s.extenders) > 0 && len(found) > 0 {
 		found = s.extendedVictims(ctx, it, found)
 	}

@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	helpers "k8s.io/component-helpers/scheduling/corev1"
+
+	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
 
 // auditPeriod is how often pods that fit nowhere are tried without an event that calls for it.
@@ -16,6 +18,7 @@ const auditPeriod = 5 * time.Minute
 type item struct {
 	pod      *corev1.Pod
 	class    *class
+	pin      string // the only node that it may have, "" for any
 	priority int32
 	number   int64 // counts items as they came
 	attempts int
@@ -97,7 +100,7 @@ func (q *queue) add(pod *corev1.Pod, c *class, now time.Time) *item {
 	} else {
 		q.leave(it)
 	}
-	it.pod, it.class, it.priority = pod, c, helpers.PodPriority(pod)
+	it.pod, it.class, it.priority, it.pin = pod, c, helpers.PodPriority(pod), snapshot.Pin(pod)
 	q.activate(it)
 	return it
 }

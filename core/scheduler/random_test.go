@@ -11,12 +11,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gantryio/gantry/core/scheduler/place"
+	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
 
 func randomPod(rng *rand.Rand, name string) *corev1.Pod {
 	p := pod(name, fmt.Sprintf("%dm", 250*(1+rng.IntN(6))), labelled(fmt.Sprint(rng.IntN(3))), priority(int32(rng.IntN(2))), never)
 	term := []corev1.PodAffinityTerm{{TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": fmt.Sprint(rng.IntN(3))}}}}
-	switch rng.IntN(5) {
+	switch rng.IntN(6) {
+	case 3:
+		pinned(fmt.Sprint("n", rng.IntN(6)))(p)
 	case 0:
 		p.Spec.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: term}}
 	case 1:
@@ -115,7 +118,11 @@ func (h *harness) checkWaiting(seed uint64, pending map[string]*corev1.Pod) {
 		}
 		fresh := place.NewClass(digest, profile.Profile, h.cluster)
 		fresh.Refresh()
-		if n, _ := fresh.Best(); n != nil {
+		n, _ := fresh.Best()
+		if pin := snapshot.Pin(p); pin != "" {
+			n, _ = fresh.Only(h.cluster.Node(pin))
+		}
+		if n != nil {
 			h.t.Fatalf("seed %d: %s waits and fits on %s", seed, name, n.Object.Name)
 		}
 	}

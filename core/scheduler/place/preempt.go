@@ -61,11 +61,12 @@ func (c *Class) Eligible(nominated *snapshot.Node) string {
 
 // Preempt looks for nodes where pods of lower priority could make room for the pod with the UID. It returns
 // what it found, or why there is nothing, by reason.
-func (c *Class) Preempt(uid types.UID, budgets []Budget) ([]Victims, map[string]int) {
-	if c.fruitless == c.cluster.Now() {
+// With a pin, only that node is looked at.
+func (c *Class) Preempt(uid types.UID, pin string, budgets []Budget) ([]Victims, map[string]int) {
+	if pin == "" && c.fruitless == c.cluster.Now() {
 		return nil, c.inVain // nothing has changed since
 	}
-	potential := c.potential()
+	potential := c.potential(pin)
 	reasons := map[string]int{}
 	if rest := c.cluster.Len() - len(potential); rest > 0 {
 		reasons[notHelpful] = rest
@@ -89,17 +90,17 @@ func (c *Class) Preempt(uid types.UID, budgets []Budget) ([]Victims, map[string]
 			break
 		}
 	}
-	if len(found) == 0 {
+	if len(found) == 0 && pin == "" {
 		c.fruitless, c.inVain = c.cluster.Now(), reasons
 	}
 	return found, reasons
 }
 
 // potential lists the nodes that refuse for reasons that preemption may change.
-func (c *Class) potential() []int {
+func (c *Class) potential(pin string) []int {
 	var out []int
 	for i := range c.verdicts {
-		if c.verdicts[i].node == nil {
+		if n := c.verdicts[i].node; n == nil || pin != "" && n.Object.Name != pin {
 			continue
 		}
 		why := c.Why(i)

@@ -23,7 +23,7 @@ func TestVictims(t *testing.T) {
 				l.cluster.Place(c.Pod.PlacedAs(p, n.Object.Name))
 				continue
 			}
-			found, reasons := c.Preempt(p.UID, nil)
+			found, reasons := c.Preempt(p.UID, "", nil)
 			if len(found) == 0 && len(reasons) == 0 {
 				t.Fatalf("seed %d: neither victims nor reasons", seed)
 			}

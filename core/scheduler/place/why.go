@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gantryio/gantry/core/scheduler/filter"
+	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
 
 // Refusals counts why nodes cannot take the pod, after Best has said that none can.
@@ -18,6 +19,38 @@ func (c *Class) Refusals() map[string]int {
 		}
 	}
 	return out
+}
+
+// notPinned is the reason of all nodes but the one that a pod asks for.
+const notPinned = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
+
+// Only is the node if it can take a pod of the class that asks for just this one; else it says by reason why
+// no node can. The node is nil when there is none of the name.
+func (c *Class) Only(n *snapshot.Node) (*snapshot.Node, map[string]int) {
+	if n == nil {
+		return nil, map[string]int{notPinned: c.cluster.Len()}
+	}
+	c.scan()
+	if c.FitsAt(n) {
+		return n, nil
+	}
+	out := map[string]int{}
+	for _, r := range c.Why(n.Index) {
+		out[r.Text]++
+	}
+	if others := c.cluster.Len() - 1; others > 0 {
+		out[notPinned] = others
+	}
+	return nil, out
+}
+
+// FitsAt tells whether the node fitted when Best, Only or Fits was called last.
+func (c *Class) FitsAt(n *snapshot.Node) bool {
+	if n == nil || n.Index >= len(c.verdicts) {
+		return false
+	}
+	b := c.verdicts[n.Index].bucket
+	return b != nil && b.fits
 }
 
 // Why says why a node cannot take the pod; nothing when it can.

@@ -54,8 +54,11 @@ type Digest struct {
 	Alone, Whole bool
 }
 
-// PodOf digests a pod. The labels that its own selectors look at count as selected from now on.
+// PodOf digests a pod, without its Pin. The labels that its own selectors look at count as selected from now on.
 func (c *Cluster) PodOf(pod *corev1.Pod, d Digest) (*Pod, error) {
+	if Pin(pod) != "" {
+		pod = unpinned(pod)
+	}
 	p := &Pod{
 		Object: pod, Namespace: pod.Namespace, Priority: helpers.PodPriority(pod), Tolerations: pod.Spec.Tolerations,
 		Ports: PortsOf(pod), NodeName: pod.Spec.NodeName,
