@@ -77,7 +77,8 @@ type Host struct {
 	all sync.WaitGroup
 }
 
-// New checks the configuration; nothing is started.
+// New checks the configuration; nothing is started. What was last given to Set in the same StateDir holds, with
+// another configuration of the host as far as it does not name the plugin itself.
 func New(c Config) (*Host, error) {
 	const socketRoom = 43 // "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN" and a zero byte
 	if len(c.RunDir)+socketRoom > 107 {
@@ -87,7 +88,11 @@ func New(c Config) (*Host, error) {
 	if err := check(c.Plugins); err != nil {
 		return nil, err
 	}
-	for _, p := range c.Plugins {
+	plugins, err := c.recall()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range plugins {
 		h.instances = append(h.instances, newInstance(c, p, h.changes.notify))
 	}
 	return h, nil
@@ -148,6 +153,9 @@ func (h *Host) Set(ctx context.Context, plugins []Plugin) error {
 	if err := check(plugins); err != nil {
 		return err
 	}
+	if err := h.config.remember(plugins); err != nil {
+		return err
+	}
 	var errs []error
 	for _, i := range h.arrange(plugins) {
 		if i.cancel != nil {
@@ -183,6 +191,15 @@ func (h *Host) arrange(plugins []Plugin) (gone []*instance) {
 	}
 	h.instances = next
 	return gone
+}
+
+// Plugins returns what New and Set were given last.
+func (h *Host) Plugins() []Plugin {
+	var out []Plugin
+	for _, i := range h.each() {
+		out = append(out, i.plugin())
+	}
+	return out
 }
 
 // each returns the instances as they are now.

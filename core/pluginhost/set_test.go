@@ -105,3 +105,34 @@ func TestAnExecutableWithAnotherDigestIsRefused(t *testing.T) {
 	h, _ := run(t, c)
 	until(ctx, t, h, func(all []pluginhost.Instance) bool { return strings.Contains(all[0].Error, "SHA-256 is") })
 }
+
+func TestTheNextHostFindsWhatWasSet(t *testing.T) {
+	ctx, c := deadline(t), place(t)
+	h, stop := run(t, c)
+	ready(ctx, t, h)
+	if err := h.Set(ctx, append([]pluginhost.Plugin{fakeNetwork("second", "10.8.0.0/24", 3)}, c.Plugins...)); err != nil {
+		t.Fatal(err)
+	}
+	up := func(all []pluginhost.Instance) bool { return len(all) == 2 && all[0].Up && all[1].Up }
+	before := until(ctx, t, h, up)
+	stop()
+	h, stop = run(t, c)
+	after := until(ctx, t, h, up)
+	for i := range after {
+		if after[i].Name != before[i].Name || after[i].PID != before[i].PID || after[i].Generation != before[i].Generation {
+			t.Errorf("found %+v, left %+v", after[i], before[i])
+		}
+	}
+	stop()
+
+	// Another configuration of the same plugin holds; the one that was added stays.
+	c.Plugins = []pluginhost.Plugin{fakeNetwork("fake", "10.6.0.0/24", 0)}
+	h, _ = run(t, c)
+	have := until(ctx, t, h, up)
+	if have[0].Name != "fake" || have[0].PID == before[1].PID || have[1].PID != before[0].PID {
+		t.Errorf("have %+v, had %+v", have, before)
+	}
+	if p := attachTo(ctx, t, h, "fake", "a"); !netip.MustParsePrefix("10.6.0.0/24").Overlaps(p) {
+		t.Errorf("got %v", p)
+	}
+}

@@ -37,7 +37,6 @@ type Roster struct {
 	Wake <-chan struct{}
 
 	decided decision
-	set     []pluginhost.Plugin
 }
 
 const (
@@ -64,7 +63,6 @@ func (r *Roster) Run(ctx context.Context) error {
 			return fmt.Errorf("watch %T: %w", kind, err)
 		}
 	}
-	r.set = r.Shipped
 	for {
 		changed := r.Host.Changed()
 		var again <-chan time.Time
@@ -133,12 +131,11 @@ func (r *Roster) reconcile(ctx context.Context) error {
 	pods, used := r.uses()
 	r.decided = decide(input{
 		shipped: r.Shipped, objects: objects.Items, labels: node.Labels, defaults: own.Spec.Defaults,
-		running: r.set, used: used,
+		running: r.Host.Plugins(), used: used,
 	})
 	if err := r.Host.Set(ctx, r.decided.run); err != nil {
 		return fmt.Errorf("change plugins: %w", err)
 	}
-	r.set = r.decided.run
 	want := v1alpha1.NodePluginsStatus{
 		ObservedGeneration: own.Generation, Plugins: status(r.decided, r.Host.Instances(), pods),
 	}
