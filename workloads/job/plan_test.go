@@ -80,6 +80,7 @@ func ended(ago time.Duration, code int32) change {
 	}
 }
 
+func marked(p *corev1.Pod)  { p.Annotations = map[string]string{surplusAnnotation: "true"} }
 func dying(p *corev1.Pod)   { p.DeletionTimestamp = new(metav1.NewTime(start)) }
 func counted(p *corev1.Pod) { p.Finalizers = nil }
 func ready(p *corev1.Pod) {
