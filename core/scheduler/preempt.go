@@ -78,7 +78,7 @@ func (s *Scheduler) outbid(ctx context.Context, n *snapshot.Node, it *item) {
 // budgets are the disruption budgets as they are now.
 func (s *Scheduler) budgets(ctx context.Context) []place.Budget {
 	var list policyv1.PodDisruptionBudgetList
-	if err := s.Client.List(ctx, &list); err != nil {
+	if err := s.reader.List(ctx, &list); err != nil {
 		return nil // the kind is not served
 	}
 	out := make([]place.Budget, 0, len(list.Items))

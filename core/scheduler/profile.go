@@ -32,7 +32,7 @@ func (p *profile) judges() []place.Judge {
 
 // configure makes the profiles and extenders of the configuration.
 func (s *Scheduler) configure() error {
-	s.profiles = map[string]*profile{}
+	s.profiles, s.extenders = map[string]*profile{}, nil
 	ignored, err := s.openExtenders()
 	if err != nil {
 		return err

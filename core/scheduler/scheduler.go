@@ -47,6 +47,7 @@ type Scheduler struct {
 	Log *slog.Logger
 
 	mu        sync.Mutex
+	reader    client.Reader
 	profiles  map[string]*profile
 	extenders []*extender
 	cluster   *snapshot.Cluster
@@ -67,7 +68,11 @@ func (s *Scheduler) init() error {
 	s.cluster, s.queue, s.classes = snapshot.NewCluster(), newQueue(), map[string]*class{}
 	s.wake = make(chan struct{}, 1)
 	s.tasks.wake = make(chan struct{}, 1)
-	s.owners = newOwners(s.Client)
+	s.reader = s.Client
+	if s.Cache != nil {
+		s.reader = s.Cache // what it has may be a moment old, and it never waits
+	}
+	s.owners = newOwners(s.reader)
 	if s.Now == nil {
 		s.Now = time.Now
 	}
