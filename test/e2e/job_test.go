@@ -74,6 +74,17 @@ spec:
       containers: [{name: c, image: "%[1]s", command: ["true"]}]
 ---
 apiVersion: batch/v1
+kind: Job
+metadata: {name: replaced}
+spec:
+  podReplacementPolicy: Failed
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 1
+      containers: [{name: c, image: "%[1]s", command: [sleep, "600"]}]
+---
+apiVersion: batch/v1
 kind: CronJob
 metadata: {name: tick}
 spec:
@@ -119,6 +130,12 @@ func TestJobs(t *testing.T) {
 	c.wait(t, ns, "job/slow", "condition=failed")
 	wantParts(t, kubectl("describe", "job", "slow"), "DeadlineExceeded", "Job was active longer than specified deadline")
 	c.wait(t, ns, "job/brief", "delete")
+
+	c.wait(t, ns, "job/replaced", "jsonpath={.status.ready}=1")
+	kubectl("delete", "pods", "-l", "job-name=replaced")
+	c.wait(t, ns, "job/replaced", "jsonpath={.status.failed}=1")
+	kubectl("patch", "job", "replaced", "-p", `{"spec":{"suspend":true}}`)
+	c.wait(t, ns, "job/replaced", "condition=suspended")
 
 	c.wait(t, ns, "cronjob/tick", "jsonpath={.status.lastSuccessfulTime}")
 	wantParts(t, kubectl("get", "cj", "tick"), "SCHEDULE", "@every 2s", "<none>", "False")
