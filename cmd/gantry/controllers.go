@@ -22,6 +22,7 @@ import (
 	"github.com/gantryio/gantry/controllers/garbage"
 	"github.com/gantryio/gantry/controllers/namespace"
 	nodecontroller "github.com/gantryio/gantry/controllers/node"
+	"github.com/gantryio/gantry/controllers/pluginswap"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
 	"github.com/gantryio/gantry/controllers/taint"
 	"github.com/gantryio/gantry/controllers/ttlafterfinished"
@@ -92,6 +93,9 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("taint-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &taint.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("pluginswap-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &pluginswap.Controller{Client: c, Recorder: r, Now: time.Now}
 	})
 	add("garbage-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &garbage.Controller{Client: c, Recorder: r, Kinds: s.kinds(func(*api.Resource) bool { return true })}

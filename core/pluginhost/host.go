@@ -303,7 +303,7 @@ type Instance struct {
 	// Generation and Digest, of the executable, are those of the process.
 	Generation int64
 	Digest     string
-	// Handlers are those that a runtime says it has.
+	// Handlers are those that a runtime says it has, and those that lead to it.
 	Handlers []string
 	PID      int
 	// Up says that the plugin answers; Error is why not otherwise.

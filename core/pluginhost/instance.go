@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,7 +92,13 @@ func (i *instance) want(p Plugin) {
 func (i *instance) describe() Instance {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.now
+	out := i.now
+	for _, h := range i.wanted.Handlers {
+		if !slices.Contains(out.Handlers, h) {
+			out.Handlers = append(slices.Clip(out.Handlers), h)
+		}
+	}
+	return out
 }
 
 func (i *instance) ref() Ref { return i.describe().Ref }

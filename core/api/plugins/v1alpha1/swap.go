@@ -98,13 +98,14 @@ type SwapNode struct {
 	// Remaining is how many pods still depend on the old plugin.
 	// +optional
 	Remaining int32 `json:"remaining"`
-	// Left are the bare pods that stay on the old plugin, as NAMESPACE/NAME.
+	// Left are the pods that stay on the old plugin, as NAMESPACE/NAME: bare ones, and those that ask for it.
 	// +optional
 	// +listType=atomic
 	Left []string `json:"left,omitempty"`
-	// UnhealthySince is when the new plugin was first seen not to answer.
+	// ProgressTime is when something moved on the node the last time, or was last known to wait for nothing but a
+	// disruption budget.
 	// +optional
-	UnhealthySince *metav1.Time `json:"unhealthySince,omitempty"`
+	ProgressTime *metav1.Time `json:"progressTime,omitempty"`
 	// +optional
 	Message string `json:"message,omitempty"`
 }

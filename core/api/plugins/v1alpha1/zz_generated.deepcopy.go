@@ -494,8 +494,8 @@ func (in *SwapNode) DeepCopyInto(out *SwapNode) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
-	if in.UnhealthySince != nil {
-		in, out := &in.UnhealthySince, &out.UnhealthySince
+	if in.ProgressTime != nil {
+		in, out := &in.ProgressTime, &out.ProgressTime
 		*out = (*in).DeepCopy()
 	}
 	return

@@ -1,0 +1,209 @@
+// Package pluginswap moves nodes from one plugin to another. All that it knows stands in the PluginSwap's status, so
+// that it goes on after any interruption: the default of a node changes first, then the pods that depend on the old
+// plugin are evicted, of each controller one at a time and only when the others are ready.
+package pluginswap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
+	"github.com/gantryio/gantry/core/client/owner"
+)
+
+// Controller reconciles PluginSwaps.
+type Controller struct {
+	Client   client.Client
+	Recorder record.EventRecorder
+	// Now is time.Now unless set.
+	Now func() time.Time
+}
+
+var _ reconcile.Reconciler = (*Controller)(nil)
+
+// SetupWithManager makes mgr run the controller.
+func (c *Controller) SetupWithManager(mgr manager.Manager) error {
+	if err := owner.Index(context.Background(), mgr.GetFieldIndexer(), &corev1.Pod{}); err != nil {
+		return err
+	}
+	return ctrl.ControllerManagedBy(mgr).Named("pluginswap").
+		For(&v1alpha1.PluginSwap{}).
+		Watches(&v1alpha1.NodePlugins{}, handler.EnqueueRequestsFromMapFunc(c.running)).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(c.running)).
+		WithOptions(controller.Options{
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 10*time.Second),
+		}).
+		Complete(c)
+}
+
+// running finds the swaps that are not over.
+func (c *Controller) running(ctx context.Context, _ client.Object) []reconcile.Request {
+	var list v1alpha1.PluginSwapList
+	if err := c.Client.List(ctx, &list); err != nil {
+		return nil
+	}
+	var out []reconcile.Request
+	for i := range list.Items {
+		if !finished(list.Items[i].Status.Phase) {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return out
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	swap := &v1alpha1.PluginSwap{}
+	if err := c.Client.Get(ctx, req.NamespacedName, swap); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if finished(swap.Status.Phase) || swap.DeletionTimestamp != nil {
+		return reconcile.Result{}, nil
+	}
+	if other, err := c.ahead(ctx, swap); err != nil || other != "" {
+		return reconcile.Result{RequeueAfter: look}, errors.Join(err, c.wait(ctx, swap, other))
+	}
+	w, err := c.observe(ctx, swap)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	p := decide(swap, w)
+	if err := c.report(ctx, swap, p.status); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: p.wait}, c.act(ctx, swap, w, p)
+}
+
+// ahead names a swap of the same type that is under way and older: two at once would undo each other.
+func (c *Controller) ahead(ctx context.Context, swap *v1alpha1.PluginSwap) (string, error) {
+	var list v1alpha1.PluginSwapList
+	if err := c.Client.List(ctx, &list); err != nil {
+		return "", fmt.Errorf("list plugin swaps: %w", err)
+	}
+	for i := range list.Items {
+		o := &list.Items[i]
+		if o.UID == swap.UID || o.Spec.Type != swap.Spec.Type || finished(o.Status.Phase) {
+			continue
+		}
+		if o.CreationTimestamp.Before(&swap.CreationTimestamp) || o.CreationTimestamp.Equal(&swap.CreationTimestamp) && o.Name < swap.Name {
+			return o.Name, nil
+		}
+	}
+	return "", nil
+}
+
+func (c *Controller) wait(ctx context.Context, swap *v1alpha1.PluginSwap, other string) error {
+	if other == "" {
+		return nil
+	}
+	status := swap.Status
+	status.Phase, status.Message = v1alpha1.SwapPending, "waits for swap "+other
+	return c.report(ctx, swap, status)
+}
+
+// report writes the status, and events of what a person waits for.
+func (c *Controller) report(ctx context.Context, swap *v1alpha1.PluginSwap, status v1alpha1.PluginSwapStatus) error {
+	if equality.Semantic.DeepEqual(swap.Status, status) {
+		return nil
+	}
+	update := swap.DeepCopy()
+	update.Status = status
+	if err := c.Client.Status().Update(ctx, update); err != nil {
+		return fmt.Errorf("update status of plugin swap %s: %w", swap.Name, err)
+	}
+	swap.ResourceVersion = update.ResourceVersion
+	if status.Phase == swap.Status.Phase {
+		return nil
+	}
+	switch status.Phase {
+	case v1alpha1.SwapMoving:
+		c.Recorder.Eventf(swap, corev1.EventTypeNormal, "SwapStarted", "Moving %d nodes from %s to %s", len(status.Nodes), swap.Spec.From, swap.Spec.To)
+	case v1alpha1.SwapSucceeded:
+		c.Recorder.Eventf(swap, corev1.EventTypeNormal, "SwapSucceeded", "All nodes have moved from %s to %s", swap.Spec.From, swap.Spec.To)
+	case v1alpha1.SwapRollingBack:
+		c.Recorder.Eventf(swap, corev1.EventTypeWarning, "SwapRollingBack", "Moving back to %s: %s", swap.Spec.From, status.Message)
+	case v1alpha1.SwapRolledBack:
+		c.Recorder.Eventf(swap, corev1.EventTypeNormal, "SwapRolledBack", "All nodes are back at %s", swap.Spec.From)
+	case v1alpha1.SwapFailed:
+		c.Recorder.Event(swap, corev1.EventTypeWarning, "SwapFailed", status.Message)
+	case v1alpha1.SwapPending:
+	}
+	return nil
+}
+
+func (c *Controller) act(ctx context.Context, swap *v1alpha1.PluginSwap, w world, p plan) error {
+	var errs []error
+	for name, value := range p.defaults {
+		errs = append(errs, c.setDefault(ctx, w.nodes[name].plugins, swap.Spec.Type, value))
+	}
+	var held []string
+	for _, pod := range p.evict {
+		err := c.Client.SubResource("eviction").Create(ctx, pod, &policyv1.Eviction{
+			ObjectMeta:    metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace},
+			DeleteOptions: &metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))},
+		})
+		switch {
+		case apierrors.IsTooManyRequests(err):
+			held = append(held, pod.Namespace+"/"+pod.Name)
+		case client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err):
+			errs = append(errs, fmt.Errorf("evict %s/%s: %w", pod.Namespace, pod.Name, err))
+		}
+	}
+	if len(held) > 0 {
+		errs = append(errs, c.hold(ctx, swap, p.status, held))
+	}
+	return errors.Join(errs...)
+}
+
+// hold notes that disruption budgets do not allow an eviction now, which is no failure of the new plugin.
+func (c *Controller) hold(ctx context.Context, swap *v1alpha1.PluginSwap, status v1alpha1.PluginSwapStatus, held []string) error {
+	next := *status.DeepCopy()
+	text := "disruption budgets hold " + strings.Join(held, ", ")
+	for i := range next.Nodes {
+		if n := &next.Nodes[i]; n.Phase == v1alpha1.SwapMoving || n.Phase == v1alpha1.SwapRollingBack {
+			n.Message, n.ProgressTime = text, &metav1.Time{Time: c.now()}
+		}
+	}
+	swap.Status = status
+	return c.report(ctx, swap, next)
+}
+
+func (c *Controller) setDefault(ctx context.Context, n *v1alpha1.NodePlugins, t v1alpha1.Type, name string) error {
+	update := n.DeepCopy()
+	if name == "" {
+		delete(update.Spec.Defaults, t)
+	} else {
+		if update.Spec.Defaults == nil {
+			update.Spec.Defaults = map[v1alpha1.Type]string{}
+		}
+		update.Spec.Defaults[t] = name
+	}
+	if err := c.Client.Update(ctx, update); err != nil {
+		return fmt.Errorf("set the default %s of node %s: %w", t, n.Name, err)
+	}
+	return nil
+}
+
+func (c *Controller) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
