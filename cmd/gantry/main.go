@@ -44,7 +44,7 @@ func newCommand() *cobra.Command {
 	var level string
 	cmd.PersistentFlags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return setLogger(level) }
-	cmd.AddCommand(newUpCommand(), newDownCommand(), newServerCommand(), newImageCommand(), newExplainCommand(), newVersionCommand())
+	cmd.AddCommand(newUpCommand(), newDownCommand(), newServerCommand(), newImageCommand(), newExplainCommand(), newPluginCommand(), newVersionCommand())
 	return cmd
 }
 
