@@ -43,6 +43,11 @@ type Kind[T any] struct {
 	// CreateOnUpdate lets PUT of an absent name create it (leases, events, endpoints…).
 	CreateOnUpdate bool
 
+	// OrphanDependents makes a deletion without a propagation policy leave the dependents behind, as Kubernetes does
+	// for what it deleted so before there was garbage collection. OrphanWarning is then told to who asks for one.
+	OrphanDependents bool
+	OrphanWarning    string
+
 	// Default fills what the user left out. It is idempotent.
 	Default func(obj *T)
 	// Prepare runs before validation, after the server has dealt with status and generation; old is
@@ -128,6 +133,7 @@ func (k Kind[T]) describe() *Resource {
 	r.Generation, r.StatusMetadata = k.Generation, k.StatusMetadata
 	r.UnconditionalUpdateForbidden, r.CreateOnUpdate = k.UnconditionalUpdateForbidden, k.CreateOnUpdate
 	r.StatusOnCreate = k.StatusOnCreate
+	r.OrphanDependents, r.OrphanWarning = k.OrphanDependents, k.OrphanWarning
 	r.Indexed = k.Indexed
 	if k.ValidateName != nil {
 		r.ValidateName = k.ValidateName

@@ -21,6 +21,9 @@ func (s *Server) Delete(ctx context.Context, q *api.Request, opts *metav1.Delete
 	if opts == nil {
 		opts = &metav1.DeleteOptions{}
 	}
+	if text := q.Resource.OrphanWarning; text != "" && q.Warn != nil && opts.OrphanDependents == nil && opts.PropagationPolicy == nil {
+		q.Warn(text)
+	}
 	for {
 		entry, err := s.current(ctx, q)
 		if err != nil {
@@ -60,7 +63,7 @@ func (s *Server) deleteOnce(ctx context.Context, q *api.Request, entry *cache.En
 // mark puts the deletion into obj and tells whether that changed anything. A grace period can be
 // shortened afterwards but not extended.
 func mark(r *api.Resource, obj api.Object, opts *metav1.DeleteOptions) bool {
-	changed := setPropagation(obj, opts)
+	changed := setPropagation(r, obj, opts)
 	grace := int64(0)
 	if r.Grace != nil {
 		grace = r.Grace(obj, opts.GracePeriodSeconds)
@@ -86,20 +89,20 @@ func mark(r *api.Resource, obj api.Object, opts *metav1.DeleteOptions) bool {
 }
 
 // setPropagation writes the policy as the finalizers that the garbage collector acts on.
-func setPropagation(obj api.Object, opts *metav1.DeleteOptions) bool {
+func setPropagation(r *api.Resource, obj api.Object, opts *metav1.DeleteOptions) bool {
 	policy := metav1.DeletePropagationBackground
 	switch {
 	case opts.PropagationPolicy != nil:
 		policy = *opts.PropagationPolicy
 	case opts.OrphanDependents != nil && *opts.OrphanDependents:
 		policy = metav1.DeletePropagationOrphan
-	case opts.OrphanDependents == nil:
+	case opts.OrphanDependents == nil && (!r.OrphanDependents || slices.ContainsFunc(obj.GetFinalizers(), propagates)):
 		return false // what the finalizers say already stays
+	case opts.OrphanDependents == nil:
+		policy = metav1.DeletePropagationOrphan
 	}
 	old := obj.GetFinalizers()
-	now := slices.DeleteFunc(slices.Clone(old), func(f string) bool {
-		return f == metav1.FinalizerOrphanDependents || f == metav1.FinalizerDeleteDependents
-	})
+	now := slices.DeleteFunc(slices.Clone(old), propagates)
 	switch policy {
 	case metav1.DeletePropagationOrphan:
 		now = append(now, metav1.FinalizerOrphanDependents)
@@ -111,6 +114,11 @@ func setPropagation(obj api.Object, opts *metav1.DeleteOptions) bool {
 	}
 	obj.SetFinalizers(now)
 	return true
+}
+
+// propagates tells that a finalizer stands for a propagation policy.
+func propagates(finalizer string) bool {
+	return finalizer == metav1.FinalizerOrphanDependents || finalizer == metav1.FinalizerDeleteDependents
 }
 
 // finished tells that nothing keeps a deleted object any longer.

@@ -1,7 +1,9 @@
 package apiserver_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -176,4 +178,26 @@ func TestEviction(t *testing.T) {
 func TestSystemNamespacesStay(t *testing.T) {
 	err := shared.typed(t).CoreV1().Namespaces().Delete(t.Context(), "kube-system", metav1.DeleteOptions{})
 	wantStatus(t, err, 403, metav1.StatusReasonForbidden, "this namespace may not be deleted")
+}
+
+func TestJobsLeaveTheirPodsBehindUnlessToldOtherwise(t *testing.T) {
+	ns := shared.namespace(t)
+	const body = `{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"%s","finalizers":["example.org/hold"]},"spec":{"template":{"spec":{` +
+		`"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}`
+	path := "/apis/batch/v1/namespaces/" + ns + "/jobs"
+	for name, test := range map[string]struct {
+		query  string
+		orphan bool
+	}{"plain": {"", true}, "background": {"?propagationPolicy=Background", false}, "orphan": {"?propagationPolicy=Orphan", true}} {
+		if a := shared.request(t, "POST", path, fmt.Sprintf(body, name)); a.Code != 201 {
+			t.Fatalf("create: %d %s", a.Code, a.Body)
+		}
+		a := shared.request(t, "DELETE", path+"/"+name+test.query, "")
+		if got := strings.Contains(string(a.Body), `"orphan"`); a.Code != 200 || got != test.orphan {
+			t.Errorf("%s: orphans %t, want %t: %d %s", name, got, test.orphan, a.Code, a.Body)
+		}
+		if warned := strings.Contains(a.Header.Get("Warning"), "child pods are preserved by default"); warned != (test.query == "") {
+			t.Errorf("%s: warning %q", name, a.Header.Get("Warning"))
+		}
+	}
 }

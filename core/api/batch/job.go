@@ -28,7 +28,7 @@ const (
 
 // Jobs is all that the server, the printer and the docs know of Job.
 var Jobs = api.Kind[batchv1.Job]{
-	Group: "batch", Version: "v1", Name: "Job", Plural: "jobs", Categories: []string{"all"},
+	Group: "batch", Version: "v1", Name: "Job", Plural: "jobs", OrphanDependents: true, OrphanWarning: orphanWarning, Categories: []string{"all"},
 	Namespaced: true, Generation: true, Subresources: api.Status,
 	Default:        defaultJob,
 	Prepare:        prepareJob,
@@ -156,3 +156,6 @@ func durationText(j *batchv1.Job) string {
 		return duration.HumanDuration(end.Sub(start.Time))
 	}
 }
+
+const orphanWarning = "child pods are preserved by default when jobs are deleted; " +
+	"set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning"

@@ -14,7 +14,7 @@ import (
 
 // ReplicationControllers is all that the server, the printer and the docs know of ReplicationController.
 var ReplicationControllers = api.Kind[corev1.ReplicationController]{
-	Version: "v1", Name: "ReplicationController", Plural: "replicationcontrollers", Short: []string{"rc"},
+	Version: "v1", Name: "ReplicationController", Plural: "replicationcontrollers", OrphanDependents: true, Short: []string{"rc"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true, StoragePrefix: "controllers",
 	Subresources: api.StatusAndScale,
 	Scale: &api.Scale[corev1.ReplicationController]{
