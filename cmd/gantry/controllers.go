@@ -22,6 +22,7 @@ import (
 	"github.com/gantryio/gantry/controllers/garbage"
 	"github.com/gantryio/gantry/controllers/namespace"
 	nodecontroller "github.com/gantryio/gantry/controllers/node"
+	"github.com/gantryio/gantry/controllers/plugin"
 	"github.com/gantryio/gantry/controllers/pluginswap"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
 	"github.com/gantryio/gantry/controllers/taint"
@@ -93,6 +94,9 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("taint-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &taint.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("plugin-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
+		return &plugin.Controller{Client: c}
 	})
 	add("pluginswap-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &pluginswap.Controller{Client: c, Recorder: r, Now: time.Now}

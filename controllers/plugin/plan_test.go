@@ -1,0 +1,75 @@
+package plugin
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
+)
+
+func on(name string, generation int64, ready bool, text string, pods ...string) node {
+	return node{name: name, labels: map[string]string{"name": name}, plugins: []v1alpha1.NodePlugin{
+		{Type: v1alpha1.Network, Name: "x", Ready: true, Generation: 9}, // of another type
+		{Type: v1alpha1.Runtime, Name: "x", Generation: generation, Ready: ready, LastError: text, Pods: pods},
+	}}
+}
+
+func TestAggregate(t *testing.T) {
+	now := metav1.Now()
+	for _, test := range []struct {
+		name                           string
+		change                         func(p *v1alpha1.Plugin)
+		nodes                          []node
+		wanted, ready, updated, failed int32
+		available, text                string
+		runs                           bool
+	}{
+		{name: "no nodes", available: "False NoNodes"},
+		{name: "all well", nodes: []node{on("a", 2, true, ""), on("b", 2, true, "")}, wanted: 2, ready: 2, updated: 2, available: "True AllNodesReady", runs: true},
+		{name: "one has the old", nodes: []node{on("a", 1, true, ""), on("b", 2, true, "")}, wanted: 2, ready: 2, updated: 1, available: "True AllNodesReady", runs: true},
+		{
+			name: "one fails", nodes: []node{on("a", 2, false, "boom"), on("b", 2, true, "")}, wanted: 2, ready: 1, updated: 1, failed: 1,
+			available: "False NodesNotReady", text: "it does not answer on a", runs: true,
+		},
+		{name: "one has none", nodes: []node{{name: "a"}}, wanted: 1, available: "False NodesNotReady", text: "it does not answer on a"},
+		{
+			name: "a selector", nodes: []node{on("a", 2, true, ""), on("b", 2, true, "")}, wanted: 1, ready: 1, updated: 1, available: "True AllNodesReady",
+			change: func(p *v1alpha1.Plugin) { p.Spec.NodeSelector = map[string]string{"name": "b"} }, runs: true,
+		},
+		{name: "disabled", nodes: []node{{name: "a"}}, change: func(p *v1alpha1.Plugin) { p.Spec.Disabled = true }, available: "False Disabled"},
+		{
+			name: "deleted but used", nodes: []node{on("a", 2, true, "", "d/one", "d/two")}, runs: true,
+			change: func(p *v1alpha1.Plugin) { p.DeletionTimestamp = &now }, available: "True InUse", text: "d/one, d/two",
+		},
+		{name: "deleted", nodes: []node{{name: "a"}}, change: func(p *v1alpha1.Plugin) { p.DeletionTimestamp = &now }, available: "False Terminating"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := &v1alpha1.Plugin{ObjectMeta: metav1.ObjectMeta{Name: "x", Generation: 2}, Spec: v1alpha1.PluginSpec{Type: v1alpha1.Runtime}}
+			p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.Verified, Status: metav1.ConditionTrue, Reason: "SuitePassed"}}
+			if test.change != nil {
+				test.change(p)
+			}
+			got := aggregate(p, test.nodes)
+			s := got.status
+			if s.NodesWanted != test.wanted || s.NodesReady != test.ready || s.NodesUpdated != test.updated || s.NodesFailed != test.failed || got.runs != test.runs {
+				t.Errorf("got %+v runs %t", s, got.runs)
+			}
+			c := meta.FindStatusCondition(s.Conditions, v1alpha1.Available)
+			if have := string(c.Status) + " " + c.Reason; have != test.available || !strings.Contains(c.Message, test.text) {
+				t.Errorf("available %s %q, want %s %q", have, c.Message, test.available, test.text)
+			}
+			if degraded := meta.IsStatusConditionTrue(s.Conditions, v1alpha1.Degraded); degraded != (test.failed > 0) {
+				t.Errorf("degraded %t", degraded)
+			}
+			if progressing := meta.IsStatusConditionTrue(s.Conditions, v1alpha1.Progressing); progressing != (test.updated < test.wanted) {
+				t.Errorf("progressing %t", progressing)
+			}
+			if !meta.IsStatusConditionTrue(s.Conditions, v1alpha1.Verified) {
+				t.Error("what others wrote is gone")
+			}
+		})
+	}
+}
