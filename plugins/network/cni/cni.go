@@ -243,7 +243,7 @@ func (n *Network) executable(name string) bool {
 // List implements network.Network.
 func (n *Network) List(context.Context) ([]string, error) {
 	files, err := os.ReadDir(n.path("sandboxes"))
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("list sandboxes: %w", err)
 	}
 	var ids []string
