@@ -34,6 +34,9 @@ func main() {
 	}
 }
 
+// quiet are commands whose answer is what a person wants to read.
+var quiet = map[string]bool{"down": true}
+
 func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "gantry",
@@ -43,7 +46,12 @@ func newCommand() *cobra.Command {
 	}
 	var level string
 	cmd.PersistentFlags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return setLogger(level) }
+	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if quiet[cmd.Name()] && !cmd.Flags().Changed("log-level") {
+			level = "warn"
+		}
+		return setLogger(level)
+	}
 	cmd.AddCommand(newUpCommand(), newDownCommand(), newServerCommand(), newImageCommand(), newExplainCommand(), newPluginCommand(), newVersionCommand())
 	return cmd
 }
