@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	crcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -129,6 +130,8 @@ func (s *server) newManager(ctx context.Context) (manager.Manager, error) {
 		NewCache:  func(*rest.Config, crcache.Options) (crcache.Cache, error) { return s.clientCache, nil },
 		NewClient: func(*rest.Config, ctrlclient.Options) (ctrlclient.Client, error) { return s.client, nil },
 		Metrics:   metricsserver.Options{BindAddress: "0"},
+		// A server that leads again makes its controllers again.
+		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the controllers' manager: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,7 +51,11 @@ func (e explainer) explain(ctx context.Context, key types.NamespacedName) (*expl
 	}
 	out := &explanation{Namespace: pod.Namespace, Name: pod.Name, Node: pod.Spec.NodeName, Phase: pod.Status.Phase, Created: pod.CreationTimestamp.Time}
 	var err error
-	if out.Scheduler, err = e.server.scheduler.Explain(ctx, &pod); err != nil {
+	sched := e.server.scheduler.Load()
+	if sched == nil {
+		return nil, errors.New("explain: another server runs the scheduler")
+	}
+	if out.Scheduler, err = sched.Explain(ctx, &pod); err != nil {
 		return nil, err
 	}
 	if e.agent != nil {

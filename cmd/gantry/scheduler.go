@@ -20,26 +20,26 @@ import (
 
 // newScheduler makes the scheduler, and the host of the plugins that its configuration names; nil when it
 // names none.
-func (s *server) newScheduler(ctx context.Context) (run.Runner, error) {
+func (s *server) newScheduler(ctx context.Context) (*scheduler.Scheduler, run.Runner, error) {
 	as := s.client.As("scheduler")
-	s.scheduler = &scheduler.Scheduler{Client: as, Cache: s.clientCache, Recorder: client.NewRecorder(ctx, as, "default-scheduler", "")}
+	sched := &scheduler.Scheduler{Client: as, Cache: s.clientCache, Recorder: client.NewRecorder(ctx, as, "default-scheduler", "")}
 	if s.schedulerConfig == "" {
-		return nil, nil
+		return sched, nil, nil
 	}
 	data, err := os.ReadFile(s.schedulerConfig)
 	if err != nil {
-		return nil, fmt.Errorf("read the scheduler's configuration: %w", err)
+		return nil, nil, fmt.Errorf("read the scheduler's configuration: %w", err)
 	}
-	if s.scheduler.Config, err = schedconfig.Parse(data); err != nil {
-		return nil, err
+	if sched.Config, err = schedconfig.Parse(data); err != nil {
+		return nil, nil, err
 	}
 	var plugins []pluginhost.Plugin
 	known := map[string][]byte{}
-	for _, profile := range s.scheduler.Config.Profiles {
+	for _, profile := range sched.Config.Profiles {
 		for _, p := range profile.Plugins {
 			if have, ok := known[p.Name]; ok {
 				if string(have) != string(p.Args) {
-					return nil, fmt.Errorf("check the scheduler's configuration: plugin %s has different arguments in two profiles", p.Name)
+					return nil, nil, fmt.Errorf("check the scheduler's configuration: plugin %s has different arguments in two profiles", p.Name)
 				}
 				continue
 			}
@@ -52,18 +52,18 @@ func (s *server) newScheduler(ctx context.Context) (run.Runner, error) {
 		}
 	}
 	if len(plugins) == 0 {
-		return nil, nil
+		return sched, nil, nil
 	}
 	bin, err := binDir()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	host, err := pluginhost.New(s.schedulerHost(bin, plugins))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s.scheduler.Plugins = judges{host}
-	return run.Func(func(ctx context.Context) error { return runSchedulerPlugins(ctx, host) }), nil
+	sched.Plugins = judges{host}
+	return sched, run.Func(func(ctx context.Context) error { return runSchedulerPlugins(ctx, host) }), nil
 }
 
 func (c *config) schedulerHost(bin string, plugins []pluginhost.Plugin) pluginhost.Config {

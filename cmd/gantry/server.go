@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,9 +71,10 @@ type server struct {
 	client    *client.Client
 	// clientCache is what controllers, scheduler and agent read; it must be started.
 	clientCache *client.Cache
-	scheduler   *scheduler.Scheduler
-	listener    net.Listener
-	ready       chan struct{}
+	// scheduler is nil while another server leads.
+	scheduler atomic.Pointer[scheduler.Scheduler]
+	listener  net.Listener
+	ready     chan struct{}
 }
 
 // newServer opens everything that can fail: the store, the certificates and the port.
@@ -150,25 +152,35 @@ func openStore(ctx context.Context, c *config) (*store.Store, error) {
 
 // parts are started in this order and stopped in reverse.
 func (s *server) parts(ctx context.Context) ([]run.Part, error) {
-	mgr, err := s.newManager(ctx)
-	if err != nil {
-		return nil, err
-	}
-	plugins, err := s.newScheduler(ctx)
-	if err != nil {
-		return nil, err
-	}
 	parts := []run.Part{
 		{Name: "store", Runner: s.store},
 		{Name: "cache", Runner: s.cache, Ready: s.cache.Synced()},
 		{Name: "apiserver", Runner: run.Func(s.serve), Ready: s.ready},
 		{Name: "client cache", Runner: run.Func(s.clientCache.Start)},
-		{Name: "controllers", Runner: run.Func(mgr.Start)},
 	}
+	if len(s.etcdEndpoints) > 0 {
+		return append(parts, run.Part{Name: "control", Runner: run.Func(s.lead)}), nil
+	}
+	control, err := s.control(ctx)
+	return append(parts, control...), err
+}
+
+// control makes what only one server may run at a time.
+func (s *server) control(ctx context.Context) ([]run.Part, error) {
+	mgr, err := s.newManager(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sched, plugins, err := s.newScheduler(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.scheduler.Store(sched)
+	parts := []run.Part{{Name: "controllers", Runner: run.Func(mgr.Start)}}
 	if plugins != nil {
 		parts = append(parts, run.Part{Name: "scheduler plugins", Runner: plugins})
 	}
-	return append(parts, run.Part{Name: "scheduler", Runner: s.scheduler}), nil
+	return append(parts, run.Part{Name: "scheduler", Runner: sched}), nil
 }
 
 // serve answers requests until ctx ends; s.ready is closed once the bootstrap objects are there.

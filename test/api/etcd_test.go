@@ -10,6 +10,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -146,5 +147,57 @@ func putByHand(t *testing.T, s *server, etcd *clientv3.Client, encoder runtime.E
 	got, err := s.client(t).CoreV1().ConfigMaps("default").Get(t.Context(), "foreign", metav1.GetOptions{})
 	if err != nil || got.Data["from"] != "elsewhere" || got.ResourceVersion == "" {
 		t.Errorf("read %+v %v", got, err)
+	}
+}
+
+// Controllers run in one of the servers, and in another when that one dies.
+func TestOneOfTwoServersRunsTheControllers(t *testing.T) {
+	url := startEtcd(t, 2381)
+	a := &server{data: t.TempDir(), port: 6443, flags: []string{"--etcd-endpoints", url}}
+	b := &server{data: t.TempDir(), port: 6444, flags: []string{"--etcd-endpoints", url}}
+	a.start(t)
+	b.start(t)
+	holder := func(s *server) string {
+		lease, err := s.client(t).CoordinationV1().Leases("kube-system").Get(t.Context(), "gantry-control", metav1.GetOptions{})
+		if err != nil || lease.Spec.HolderIdentity == nil {
+			return ""
+		}
+		return *lease.Spec.HolderIdentity
+	}
+	replaced := func(s *server, name string) error {
+		sets, err := s.client(t).AppsV1().ReplicaSets("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=" + name})
+		if err == nil && len(sets.Items) != 1 {
+			err = fmt.Errorf("%d replica sets of %s", len(sets.Items), name)
+		}
+		return err
+	}
+	deploy := func(s *server, name string) {
+		t.Helper()
+		labels := map[string]string{"app": name}
+		_, err := s.client(t).AppsV1().Deployments("default").Create(t.Context(), &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: appsv1.DeploymentSpec{
+				Selector: &metav1.LabelSelector{MatchLabels: labels},
+				Template: corev1.PodTemplateSpec{
+					ObjectMeta: metav1.ObjectMeta{Labels: labels},
+					Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+				},
+			},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	deploy(b, "first")
+	eventually(t, 30*time.Second, func() error { return replaced(b, "first") })
+	first := holder(a)
+	if first == "" || first != holder(b) {
+		t.Fatalf("led by %q and %q", first, holder(b))
+	}
+	a.kill()
+	deploy(b, "second")
+	eventually(t, 60*time.Second, func() error { return replaced(b, "second") })
+	if now := holder(b); now == first || now == "" {
+		t.Errorf("led by %q, as before the kill", now)
 	}
 }
