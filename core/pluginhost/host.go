@@ -231,20 +231,25 @@ func (h *Host) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Runtime returns the runtime that serves a RuntimeClass handler; "" is the first one. Calls wait a bounded
-// time while the plugin restarts, then fail with codes.Unavailable.
+// Runtime returns the runtime that serves a RuntimeClass handler; "" is the first one. A plugin's name goes first, then
+// the handlers that are declared, then those that runtimes say they have, in the order of the plugins. Calls wait a
+// bounded time while the plugin restarts, then fail with codes.Unavailable.
 //
 // The returned handler is what to pass on in RunPodSandbox: empty when the asked one named a plugin.
 func (h *Host) Runtime(handler string) (rt *runtime.Client, ref Ref, inner string, err error) {
-	for _, i := range h.each() {
-		if i.id.Kind != plugin.Runtime {
-			continue
-		}
-		switch {
-		case handler == "" || handler == i.id.Name:
-			return runtime.NewClient(i.conn), i.ref(), "", nil
-		case slices.Contains(i.plugin().Handlers, handler):
-			return runtime.NewClient(i.conn), i.ref(), handler, nil
+	for _, serves := range []func(*instance) bool{
+		func(i *instance) bool { return handler == "" || handler == i.id.Name },
+		func(i *instance) bool { return slices.Contains(i.plugin().Handlers, handler) },
+		func(i *instance) bool { return slices.Contains(i.describe().Handlers, handler) },
+	} {
+		for _, i := range h.each() {
+			if i.id.Kind != plugin.Runtime || !serves(i) {
+				continue
+			}
+			if handler != i.id.Name {
+				inner = handler
+			}
+			return runtime.NewClient(i.conn), i.ref(), inner, nil
 		}
 	}
 	return nil, Ref{}, "", fmt.Errorf("find runtime for handler %q: %w", handler, plugin.ErrNotFound)

@@ -24,7 +24,13 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv(plugin.Handshake.MagicCookieKey) != "" {
 		plugin.Serve(plugin.Info{Kind: plugin.Network, Name: "fake", Version: "7"}, network.Register,
-			func(c fake.Config) (network.Network, error) { return fake.Open(c) })
+			func(c fake.Config) (network.Network, error) {
+				n, err := fake.Open(c)
+				if file := os.Getenv(problemFile); file != "" && err == nil {
+					return moody{n, file}, nil
+				}
+				return n, err
+			})
 		return
 	}
 	os.Exit(m.Run())

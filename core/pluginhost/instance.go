@@ -188,8 +188,11 @@ var errRenewed = errors.New("it is being replaced")
 // watch returns when the process ended, stopped answering, something else is wanted (errRenewed), or ctx is done
 // (nil then).
 func (i *instance) watch(ctx context.Context, s *session) error {
+	var following sync.WaitGroup
+	defer following.Wait()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
+	following.Go(func() { i.follow(watching, s) })
 	sick := make(chan error, 1)
 	go func() { sick <- i.pulse(watching, s) }()
 	ended := make(chan error, 1)

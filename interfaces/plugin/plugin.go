@@ -51,6 +51,20 @@ type Stopper interface {
 	Stop(ctx context.Context) error
 }
 
+// Condition is how a plugin is.
+type Condition struct {
+	// Problem is why it cannot work; empty when it can.
+	Problem string
+	// Handlers are the RuntimeClass handlers it has found, besides those of its Info.
+	Handlers []string
+}
+
+// Reporter is an optional power of a plugin that depends on what it does not run itself. Report tells how the plugin is,
+// at once and whenever that changes, until ctx ends or tell fails.
+type Reporter interface {
+	Report(ctx context.Context, tell func(Condition) error) error
+}
+
 // ServerOptions is an optional power: a plugin may add options to the gRPC server that serves it.
 type ServerOptions interface {
 	ServerOptions() []grpc.ServerOption

@@ -12,11 +12,14 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	hclog "github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/gantryio/gantry/interfaces/plugin/proto"
 )
@@ -144,4 +147,14 @@ func (l *lifecycle) Stop(ctx context.Context, _ *proto.StopRequest) (*proto.Stop
 		}
 	}
 	return &proto.StopResponse{}, nil
+}
+
+func (l *lifecycle) Watch(_ *proto.WatchRequest, to grpc.ServerStreamingServer[proto.WatchResponse]) error {
+	r, ok := l.impl.(Reporter)
+	if !ok {
+		return status.Error(codes.Unimplemented, "the plugin is well as long as it answers")
+	}
+	return ToStatus(r.Report(to.Context(), func(c Condition) error {
+		return to.Send(&proto.WatchResponse{Problem: c.Problem, Handlers: append(slices.Clip(l.info.Handlers), c.Handlers...)})
+	}))
 }

@@ -25,6 +25,10 @@ type Entry struct {
 	Sandbox network.Sandbox `json:"sandbox"`
 	Plugin  pluginhost.Ref  `json:"plugin"`
 	Since   time.Time       `json:"since"`
+	// Of is the ID of the sandbox whose further interface this entry is; empty for the first interface.
+	Of string `json:"of,omitempty"`
+	// Extra are the plugins of a sandbox's further interfaces, in their order.
+	Extra []string `json:"extra,omitempty"`
 	// Attachment is set once the plugin has answered.
 	Attachment *network.Attachment `json:"attachment,omitempty"`
 }
@@ -135,6 +139,11 @@ func (l *Ledger) Get(id string) (Entry, bool) {
 	defer l.mu.Unlock()
 	e, ok := l.entries[id]
 	return e, ok
+}
+
+// Interfaces returns the entries of a sandbox's further interfaces.
+func (l *Ledger) Interfaces(id string) []Entry {
+	return slices.DeleteFunc(l.List(), func(e Entry) bool { return e.Of != id })
 }
 
 // List returns all entries, the oldest first.

@@ -208,6 +208,96 @@ func (*StopResponse) Descriptor() ([]byte, []int) {
 	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{3}
 }
 
+type WatchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{4}
+}
+
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the plugin cannot work; empty when it can.
+	Problem string `protobuf:"bytes,1,opt,name=problem,proto3" json:"problem,omitempty"`
+	// RuntimeClass handlers, those of DescribeResponse included.
+	Handlers      []string `protobuf:"bytes,2,rep,name=handlers,proto3" json:"handlers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WatchResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *WatchResponse) GetHandlers() []string {
+	if x != nil {
+		return x.Handlers
+	}
+	return nil
+}
+
 var File_interfaces_plugin_proto_plugin_proto protoreflect.FileDescriptor
 
 const file_interfaces_plugin_proto_plugin_proto_rawDesc = "" +
@@ -221,10 +311,15 @@ const file_interfaces_plugin_proto_plugin_proto_rawDesc = "" +
 	"\bhandlers\x18\x04 \x03(\tR\bhandlers\x12#\n" +
 	"\rconfig_digest\x18\x05 \x01(\tR\fconfigDigest\"\r\n" +
 	"\vStopRequest\"\x0e\n" +
-	"\fStopResponse2\xa5\x01\n" +
+	"\fStopResponse\"\x0e\n" +
+	"\fWatchRequest\"E\n" +
+	"\rWatchResponse\x12\x18\n" +
+	"\aproblem\x18\x01 \x01(\tR\aproblem\x12\x1a\n" +
+	"\bhandlers\x18\x02 \x03(\tR\bhandlers2\xf1\x01\n" +
 	"\tLifecycle\x12Q\n" +
 	"\bDescribe\x12!.gantry.plugin.v1.DescribeRequest\x1a\".gantry.plugin.v1.DescribeResponse\x12E\n" +
-	"\x04Stop\x12\x1d.gantry.plugin.v1.StopRequest\x1a\x1e.gantry.plugin.v1.StopResponseB4Z2github.com/gantryio/gantry/interfaces/plugin/protob\x06proto3"
+	"\x04Stop\x12\x1d.gantry.plugin.v1.StopRequest\x1a\x1e.gantry.plugin.v1.StopResponse\x12J\n" +
+	"\x05Watch\x12\x1e.gantry.plugin.v1.WatchRequest\x1a\x1f.gantry.plugin.v1.WatchResponse0\x01B4Z2github.com/gantryio/gantry/interfaces/plugin/protob\x06proto3"
 
 var (
 	file_interfaces_plugin_proto_plugin_proto_rawDescOnce sync.Once
@@ -238,20 +333,24 @@ func file_interfaces_plugin_proto_plugin_proto_rawDescGZIP() []byte {
 	return file_interfaces_plugin_proto_plugin_proto_rawDescData
 }
 
-var file_interfaces_plugin_proto_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_interfaces_plugin_proto_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_interfaces_plugin_proto_plugin_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: gantry.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: gantry.plugin.v1.DescribeResponse
 	(*StopRequest)(nil),      // 2: gantry.plugin.v1.StopRequest
 	(*StopResponse)(nil),     // 3: gantry.plugin.v1.StopResponse
+	(*WatchRequest)(nil),     // 4: gantry.plugin.v1.WatchRequest
+	(*WatchResponse)(nil),    // 5: gantry.plugin.v1.WatchResponse
 }
 var file_interfaces_plugin_proto_plugin_proto_depIdxs = []int32{
 	0, // 0: gantry.plugin.v1.Lifecycle.Describe:input_type -> gantry.plugin.v1.DescribeRequest
 	2, // 1: gantry.plugin.v1.Lifecycle.Stop:input_type -> gantry.plugin.v1.StopRequest
-	1, // 2: gantry.plugin.v1.Lifecycle.Describe:output_type -> gantry.plugin.v1.DescribeResponse
-	3, // 3: gantry.plugin.v1.Lifecycle.Stop:output_type -> gantry.plugin.v1.StopResponse
-	2, // [2:4] is the sub-list for method output_type
-	0, // [0:2] is the sub-list for method input_type
+	4, // 2: gantry.plugin.v1.Lifecycle.Watch:input_type -> gantry.plugin.v1.WatchRequest
+	1, // 3: gantry.plugin.v1.Lifecycle.Describe:output_type -> gantry.plugin.v1.DescribeResponse
+	3, // 4: gantry.plugin.v1.Lifecycle.Stop:output_type -> gantry.plugin.v1.StopResponse
+	5, // 5: gantry.plugin.v1.Lifecycle.Watch:output_type -> gantry.plugin.v1.WatchResponse
+	3, // [3:6] is the sub-list for method output_type
+	0, // [0:3] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -268,7 +367,7 @@ func file_interfaces_plugin_proto_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interfaces_plugin_proto_plugin_proto_rawDesc), len(file_interfaces_plugin_proto_plugin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

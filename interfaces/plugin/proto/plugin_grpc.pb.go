@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Lifecycle_Describe_FullMethodName = "/gantry.plugin.v1.Lifecycle/Describe"
 	Lifecycle_Stop_FullMethodName     = "/gantry.plugin.v1.Lifecycle/Stop"
+	Lifecycle_Watch_FullMethodName    = "/gantry.plugin.v1.Lifecycle/Watch"
 )
 
 // LifecycleClient is the client API for Lifecycle service.
@@ -33,6 +34,9 @@ type LifecycleClient interface {
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// Stop takes down all that the plugin supervises on the machine. The process ends afterwards.
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
+	// Watch says how the plugin is, at once and whenever that has changed. Optional: a plugin without it is well as
+	// long as it answers.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
 type lifecycleClient struct {
@@ -63,6 +67,25 @@ func (c *lifecycleClient) Stop(ctx context.Context, in *StopRequest, opts ...grp
 	return out, nil
 }
 
+func (c *lifecycleClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Lifecycle_ServiceDesc.Streams[0], Lifecycle_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Lifecycle_WatchClient = grpc.ServerStreamingClient[WatchResponse]
+
 // LifecycleServer is the server API for Lifecycle service.
 // All implementations must embed UnimplementedLifecycleServer
 // for forward compatibility.
@@ -71,6 +94,9 @@ type LifecycleServer interface {
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// Stop takes down all that the plugin supervises on the machine. The process ends afterwards.
 	Stop(context.Context, *StopRequest) (*StopResponse, error)
+	// Watch says how the plugin is, at once and whenever that has changed. Optional: a plugin without it is well as
+	// long as it answers.
+	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedLifecycleServer()
 }
 
@@ -86,6 +112,9 @@ func (UnimplementedLifecycleServer) Describe(context.Context, *DescribeRequest) 
 }
 func (UnimplementedLifecycleServer) Stop(context.Context, *StopRequest) (*StopResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Stop not implemented")
+}
+func (UnimplementedLifecycleServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
 }
 func (UnimplementedLifecycleServer) mustEmbedUnimplementedLifecycleServer() {}
 func (UnimplementedLifecycleServer) testEmbeddedByValue()                   {}
@@ -144,6 +173,17 @@ func _Lifecycle_Stop_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Lifecycle_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(LifecycleServer).Watch(m, &grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Lifecycle_WatchServer = grpc.ServerStreamingServer[WatchResponse]
+
 // Lifecycle_ServiceDesc is the grpc.ServiceDesc for Lifecycle service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +200,12 @@ var Lifecycle_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Lifecycle_Stop_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _Lifecycle_Watch_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "interfaces/plugin/proto/plugin.proto",
 }

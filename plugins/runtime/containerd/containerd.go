@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/gantryio/gantry/interfaces/plugin"
+	"github.com/gantryio/gantry/interfaces/plugin/relay"
 	"github.com/gantryio/gantry/interfaces/runtime"
 )
 
@@ -92,7 +93,7 @@ func Open(c Config) (*Plugin, error) {
 	if err := c.write(); err != nil {
 		return nil, err
 	}
-	conn, err := dial(c.socket())
+	conn, err := relay.Dial(c.socket())
 	if err != nil {
 		return nil, err
 	}
@@ -140,10 +141,7 @@ func (p *Plugin) prepare() {
 
 // ServerOptions forwards what is not the plugin's own to containerd.
 func (p *Plugin) ServerOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(codec{}),
-		grpc.UnknownServiceHandler(p.forward),
-	}
+	return (&relay.Relay{Conn: p.conn, Allow: isCRI, Ready: p.ready}).ServerOptions()
 }
 
 // Register serves the plugin's own part: CRI itself is forwarded.
