@@ -13,7 +13,7 @@ SOURCES := $(shell find cmd core interfaces plugins workloads controllers -name 
 LDFLAGS := -s -w -X main.version=$(VERSION)
 KUBECTL_LDFLAGS := -s -w $(foreach v,gitVersion=v$(KUBERNETES) gitMajor=1 gitMinor=37 gitTreeState=clean,-X k8s.io/component-base/version.$(v))
 
-.PHONY: build up down test test-tools unit e2e lint generate bench clean images stack
+.PHONY: build up down test test-tools unit e2e lint generate bench conformance clean images stack
 
 build: $(BIN)/gantry $(BIN)/gantry-cni $(BIN)/gantry-shim $(BIN)/kubectl $(BIN)/plugins/SHA256SUMS images stack
 
@@ -72,6 +72,11 @@ generate:
 
 bench: build
 	$(GO) run ./test/bench
+
+# conformance runs Kubernetes' own tests, the apps and scheduling ones of its conformance suite unless FOCUS says otherwise,
+# and writes docs/conformance.md. The first time it builds them, which takes minutes.
+conformance: build test-tools
+	cd test/conformance && GOWORK=off $(GO) run . $(if $(FOCUS),-focus '$(FOCUS)')
 
 clean:
 	rm -rf $(BIN)

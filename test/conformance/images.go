@@ -1,0 +1,154 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	testimage "k8s.io/kubernetes/test/utils/image"
+)
+
+const busybox = "/bin/busybox" // of Debian's busybox-static
+
+// image is one to make, under the name that the tests expect.
+type image struct {
+	id     testimage.ImageID
+	root   []byte // a tar file
+	config v1.Config
+}
+
+// buildImages makes the archive of all images. The tests ask for them by names in registries, and find them on the node.
+// source is the folder of Kubernetes' module.
+func (s *settings) buildImages(source string) error {
+	pause := filepath.Join(s.bin, "images/pause")
+	if newer(s.path("images.tar"), s.path("agnhost"), busybox, pause) {
+		return nil
+	}
+	fmt.Println("building images")
+	list, err := s.images(source, pause)
+	if err != nil {
+		return err
+	}
+	all := map[name.Tag]v1.Image{}
+	for _, i := range list {
+		tag, err := name.NewTag(testimage.GetE2EImage(i.id))
+		if err != nil {
+			return err
+		}
+		if all[tag], err = i.make(tag); err != nil {
+			return fmt.Errorf("make image %s: %w", tag, err)
+		}
+	}
+	temporary := s.path("images.tmp")
+	if err := tarball.MultiWriteToFile(temporary, all); err != nil {
+		return fmt.Errorf("write images: %w", err)
+	}
+	return os.Rename(temporary, s.path("images.tar"))
+}
+
+func (s *settings) images(source, pause string) ([]image, error) {
+	applets, err := exec.Command(busybox, "--list").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the commands of busybox, install busybox-static: %w", err)
+	}
+	porter := filepath.Join(source, "test/images/agnhost/porter")
+	files := map[string]string{"bin/busybox": busybox}
+	shell, err := archive(files, strings.Fields(string(applets)))
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(files, map[string]string{
+		"agnhost": s.path("agnhost"), "agnhost-2": s.path("agnhost"),
+		"localhost.crt": filepath.Join(porter, "localhost.crt"), "localhost.key": filepath.Join(porter, "localhost.key"),
+	})
+	agnhost, err := archive(files, strings.Fields(string(applets)))
+	if err != nil {
+		return nil, err
+	}
+	sandbox, err := archive(map[string]string{"pause": pause}, nil)
+	if err != nil {
+		return nil, err
+	}
+	path := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	serve := v1.Config{Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}, Env: path}
+	// Their tests only want something that serves HTTP.
+	web := v1.Config{Entrypoint: []string{"/agnhost"}, Cmd: []string{"test-webserver"}, Env: path}
+	return []image{
+		{testimage.Agnhost, agnhost, serve},
+		{testimage.AgnhostPrev, agnhost, serve},
+		{testimage.Nginx, agnhost, web},
+		{testimage.NginxNew, agnhost, web},
+		{testimage.BusyBox, shell, v1.Config{Cmd: []string{"sh"}, Env: path}},
+		{testimage.NonRoot, shell, v1.Config{Cmd: []string{"id"}, Env: path, User: "1234"}},
+		{testimage.Pause, sandbox, v1.Config{Entrypoint: []string{"/pause"}, Env: path, User: "65535:65535"}},
+	}, nil
+}
+
+// make labels the image with its name, so that no two are the same.
+func (i image) make(tag name.Tag) (v1.Image, error) {
+	img, err := mutate.AppendLayers(empty.Image, static.NewLayer(i.root, types.DockerUncompressedLayer))
+	if err != nil {
+		return nil, err
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.Architecture, file.OS, file.Config = runtime.GOARCH, "linux", i.config
+	file.Config.Labels = map[string]string{"name": tag.String()}
+	return mutate.ConfigFile(img, file)
+}
+
+// archive is the root of an image: files by their paths in it, the users that tests ask for, and busybox's commands.
+func archive(files map[string]string, applets []string) ([]byte, error) {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	var err error
+	add := func(h tar.Header, data []byte) {
+		h.Size, h.ModTime = int64(len(data)), time.Unix(0, 0)
+		if err == nil {
+			err = w.WriteHeader(&h)
+		}
+		if err == nil {
+			_, err = w.Write(data)
+		}
+	}
+	for _, d := range []string{"bin", "etc", "root", "home", "uploads"} {
+		add(tar.Header{Name: d + "/", Mode: 0o755, Typeflag: tar.TypeDir}, nil)
+	}
+	add(tar.Header{Name: "tmp/", Mode: 0o1777, Typeflag: tar.TypeDir}, nil)
+	add(tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\nuser-defined-in-image:x:1000:1000::/home:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"))
+	add(tar.Header{Name: "etc/group", Mode: 0o644}, []byte("root:x:0:\nuser-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\nnogroup:x:65534:\n"))
+	for _, to := range slices.Sorted(maps.Keys(files)) {
+		data, readErr := os.ReadFile(files[to])
+		if readErr != nil {
+			return nil, readErr
+		}
+		add(tar.Header{Name: to, Mode: 0o755}, data)
+	}
+	for _, a := range applets {
+		if a != "busybox" {
+			add(tar.Header{Name: "bin/" + a, Linkname: "busybox", Typeflag: tar.TypeSymlink}, nil)
+		}
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return buf.Bytes(), err
+}
