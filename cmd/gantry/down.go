@@ -79,7 +79,7 @@ func (n *node) clean(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{n.runDir(), n.path("plugins"), n.path("scheduler-plugins"), n.path("ledger")} {
+	for _, dir := range []string{n.runDir(), n.path("plugins"), n.path("scheduler-plugins"), n.path("ledger"), n.path("networks"), n.path("addresses")} {
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	return errors.Join(err, removeEmpty(filepath.Join(n.kubeletDir(), "pods")), removeEmpty(n.kubeletDir()), removeEmpty(n.logDir()))

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,7 @@ import (
 	"github.com/gantryio/gantry/interfaces/runtime"
 	"github.com/gantryio/gantry/plugins/network/cni"
 	"github.com/gantryio/gantry/plugins/runtime/containerd"
+	"github.com/gantryio/gantry/plugins/runtime/cri"
 	"github.com/gantryio/gantry/plugins/service/nftables"
 )
 
@@ -71,13 +73,14 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 	}
 	wake := make(chan struct{}, 1)
 	n.attach = &attach.Server{
-		Socket: n.attachSocket(), Networks: n.host, Ledger: n.ledger, PodCIDRs: n.cidrs, HostPortsChanged: func() { poke(wake) },
+		Socket: n.attachSocket(), Networks: networks{n.host}, Choose: n.choose, Ledger: n.ledger, PodCIDRs: n.cidrs, HostPortsChanged: func() { poke(wake) },
 	}
 	if n.agent, err = n.newAgent(conn); err != nil {
 		return nil, err
 	}
 	uses := make(chan struct{}, 1)
 	n.agent.UsesChanged = func() { poke(uses) }
+	n.attach.Changed = func() { poke(uses) }
 	n.attach.Took = func(s network.Sandbox, began, ended time.Time) {
 		n.agent.Note(types.UID(s.PodUID), agent.Span{Stage: "network", Began: began, Ended: ended})
 	}
@@ -86,7 +89,7 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 		return nil, err
 	}
 	n.roster = &roster.Roster{
-		API: conn.api, Cache: conn.cache, Host: n.host, Node: c.nodeName, Shipped: n.hostConfig(bin).Plugins, Pods: n.users, Wake: uses,
+		API: conn.api, Cache: conn.cache, Host: n.host, Node: c.nodeName, Shipped: append(n.hostConfig(bin).Plugins, n.adopting(bin)), Configure: n.configure, Pods: n.users, Wake: uses,
 	}
 	n.services = &service.Controller{
 		Cache: conn.cache, Proxy: proxy, Node: c.nodeName, PodCIDRs: []netip.Prefix{netip.MustParsePrefix(c.podRange)},
@@ -119,11 +122,20 @@ func (n *node) hostConfig(bin string) pluginhost.Config {
 				CertsDir:  n.path("certs.d"),
 			}},
 			{Kind: plugin.Network, Name: "cni", Config: cni.Config{
-				Dir: n.path("cni"), BinDirs: []string{filepath.Join(stack, "cni")},
+				Dir: n.path("cni"), Addresses: n.path("addresses"), BinDirs: []string{filepath.Join(stack, "cni")},
 			}},
 			{Kind: plugin.Service, Name: "nftables", Config: nftables.Config{}},
 		},
 	}
+}
+
+// adopting is what this machine's plugins need that adopt runtimes of others. It runs under the names of Plugin objects
+// only.
+func (n *node) adopting(bin string) pluginhost.Plugin {
+	return pluginhost.Plugin{Kind: plugin.Runtime, Name: "cri", Config: cri.Config{
+		Shim: filepath.Join(bin, "gantry-cni"), AttachSocket: n.attachSocket(), Loopback: filepath.Join(bin, "stack", "cni", "loopback"),
+		Owner: n.id(), State: n.path("cri"),
+	}}
 }
 
 func (n *node) newAgent(conn connection) (*agent.Agent, error) {
@@ -139,7 +151,8 @@ func (n *node) newAgent(conn connection) (*agent.Agent, error) {
 		},
 		API: conn.api, Recorder: conn.recorder, Runtimes: runtimes{n.host}, TLS: serving,
 		PodCIDRs:     n.setCIDRs,
-		NetworkReady: n.networkReady,
+		NetworkReady: func(context.Context) error { return n.networkUp("") },
+		NetworkUp:    n.networkUp,
 	}, nil
 }
 
@@ -151,7 +164,9 @@ func (n *node) users(kind plugin.Kind) map[string][]string {
 	case plugin.Network:
 		out := map[string][]string{}
 		for _, e := range n.ledger.List() {
-			out[e.Plugin.Name] = append(out[e.Plugin.Name], e.Sandbox.PodNamespace+"/"+e.Sandbox.PodName)
+			if pod := e.Sandbox.PodNamespace + "/" + e.Sandbox.PodName; !slices.Contains(out[e.Plugin.Name], pod) {
+				out[e.Plugin.Name] = append(out[e.Plugin.Name], pod)
+			}
 		}
 		return out
 	}
@@ -173,15 +188,6 @@ func (n *node) setCIDRs(texts []string) {
 		}
 	}
 	n.podCIDRs.Store(&out)
-}
-
-func (n *node) networkReady(context.Context) error {
-	for _, i := range n.host.Instances() {
-		if i.Kind == plugin.Network && !i.Up {
-			return fmt.Errorf("network plugin %s is down: %s", i.Name, i.Error)
-		}
-	}
-	return nil
 }
 
 // agentTLS serves the agent's port with a certificate of the cluster and wants one of its clients.

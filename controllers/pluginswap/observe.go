@@ -17,9 +17,6 @@ import (
 	"github.com/gantryio/gantry/core/client/owner"
 )
 
-// NetworkAnnotation names the network plugin of a pod.
-const NetworkAnnotation = "plugins.gantry.dev/network"
-
 func (c *Controller) observe(ctx context.Context, s *v1alpha1.PluginSwap) (world, error) {
 	w := world{now: c.now(), nodes: map[string]node{}, siblings: map[types.UID][]*corev1.Pod{}, wanted: map[types.UID]int32{}}
 	var list v1alpha1.NodePluginsList
@@ -123,7 +120,7 @@ func (c *Controller) replicas(ctx context.Context, namespace string, ref *metav1
 // asks makes the function that tells whether a pod asks for a plugin by name.
 func (c *Controller) asks(ctx context.Context, t v1alpha1.Type, nodes []v1alpha1.NodePlugins) (func(*corev1.Pod, string) bool, error) {
 	if t == v1alpha1.Network {
-		return func(p *corev1.Pod, plugin string) bool { return p.Annotations[NetworkAnnotation] == plugin }, nil
+		return c.asksForNetwork(ctx)
 	}
 	var classes nodev1.RuntimeClassList
 	if err := c.Client.List(ctx, &classes); err != nil {
@@ -147,5 +144,21 @@ func (c *Controller) asks(ctx context.Context, t v1alpha1.Type, nodes []v1alpha1
 			}
 		}
 		return false
+	}, nil
+}
+
+// asksForNetwork knows the annotations of pods and their namespaces.
+func (c *Controller) asksForNetwork(ctx context.Context) (func(*corev1.Pod, string) bool, error) {
+	var list corev1.NamespaceList
+	if err := c.Client.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("list namespaces: %w", err)
+	}
+	namespaces := map[string]*corev1.Namespace{}
+	for i := range list.Items {
+		namespaces[list.Items[i].Name] = &list.Items[i]
+	}
+	return func(p *corev1.Pod, plugin string) bool {
+		name, _ := v1alpha1.NetworkOf(p, namespaces[p.Namespace])
+		return name == plugin || slices.Contains(v1alpha1.ExtraNetworks(p), plugin)
 	}, nil
 }

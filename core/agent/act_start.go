@@ -33,8 +33,16 @@ func (w *worker) runSandbox(act pod.Action) func(context.Context) func() {
 				return
 			}
 			w.log.Warn("run sandbox", "err", err)
-			w.a.event(p, "", corev1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: "+message(err))
-			w.obs.Sandbox = w.failure(w.obs.Sandbox, "FailedCreatePodSandBox", err)
+			waits := errors.Is(err, errNetwork)
+			reason, text := "FailedCreatePodSandBox", "Failed to create pod sandbox: "+message(err)
+			if waits {
+				reason, text = "NetworkNotReady", err.Error()
+			}
+			w.a.event(p, "", corev1.EventTypeWarning, reason, text)
+			w.obs.Sandbox = w.failure(w.obs.Sandbox, reason, err)
+			if waits { // Nothing was tried yet, so that asking again costs nothing.
+				w.obs.Sandbox.RetryAt = w.obs.Sandbox.At.Add(retryAfter)
+			}
 			w.a.relist(w)
 		}
 	}
@@ -56,6 +64,9 @@ func (a *Agent) makeSandbox(ctx context.Context, p *corev1.Pod, attempt uint32) 
 	}
 	rt, ref, inner, err := a.Runtimes.Runtime(handler)
 	if err != nil {
+		return pod.Sandbox{}, ref, err
+	}
+	if err := a.checkNetworks(ctx, p); err != nil {
 		return pod.Sandbox{}, ref, err
 	}
 	cfg := a.sandboxConfig(p, attempt, ref, handler)

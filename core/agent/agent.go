@@ -42,6 +42,8 @@ type Agent struct {
 	Authorizer stream.Authorizer
 	// NetworkReady says why pods cannot have a network yet; nil is always ready. Call Wake when it has changed.
 	NetworkReady func(ctx context.Context) error
+	// NetworkUp says why a network plugin cannot serve pods now; "" is the default one, nil always can.
+	NetworkUp func(name string) error
 	// UsesChanged is called when what Uses returns has changed; it must not block.
 	UsesChanged func()
 	// PodCIDRs is told the node's pod ranges when it is given them.

@@ -64,7 +64,7 @@ var agentRules = []rule{
 	{[]string{"/pods/eviction"}, []string{"create"}},
 	{[]string{"/configmaps", "/secrets"}, read},
 	{[]string{"/services", "/endpoints", "discovery.k8s.io/endpointslices", "node.k8s.io/runtimeclasses"}, read},
-	{[]string{"/serviceaccounts"}, []string{"get"}},
+	{[]string{"/namespaces", "/serviceaccounts"}, []string{"get"}},
 	{[]string{"/serviceaccounts/token"}, []string{"create"}},
 	{[]string{"/events"}, []string{"create", "update", "patch"}},
 	{[]string{"plugins.gantry.dev/plugins"}, read},

@@ -23,10 +23,17 @@ type Network interface {
 	List(ctx context.Context) ([]string, error)
 }
 
-// Sandbox is all that a plugin learns of a pod.
+// DefaultInterface is the interface of a pod that has its addresses.
+const DefaultInterface = "eth0"
+
+// Sandbox is all that a plugin learns of a pod. A pod with several interfaces is a sandbox for each of them, with
+// an ID of its own.
 type Sandbox struct {
 	ID    string
 	NetNS string
+	// Interface is the name of the interface in the pod; DefaultInterface when empty. Only the default one gets
+	// default routes.
+	Interface string
 
 	PodNamespace string
 	PodName      string
@@ -35,6 +42,11 @@ type Sandbox struct {
 	// PodCIDRs are the ranges of this node, at most one a family. Empty means that the plugin chooses.
 	PodCIDRs  []netip.Prefix
 	HostPorts []HostPort
+
+	// IPs and MAC are the addresses that the pod asks for; empty is the plugin's choice. A plugin that cannot give
+	// them may say so, or give others.
+	IPs []netip.Addr
+	MAC string
 
 	// IngressBits and EgressBits limit the rate in bits a second; 0 is unlimited.
 	IngressBits int64

@@ -104,10 +104,13 @@ func (s *server) List(ctx context.Context, _ *proto.ListRequest) (*proto.ListRes
 func sandboxToWire(s Sandbox) *proto.Sandbox {
 	w := &proto.Sandbox{
 		Id: s.ID, Netns: s.NetNS, PodNamespace: s.PodNamespace, PodName: s.PodName, PodUid: s.PodUID,
-		IngressBits: s.IngressBits, EgressBits: s.EgressBits,
+		Interface: s.Interface, Mac: s.MAC, IngressBits: s.IngressBits, EgressBits: s.EgressBits,
 	}
 	for _, p := range s.PodCIDRs {
 		w.PodCidrs = append(w.PodCidrs, p.String())
+	}
+	for _, ip := range s.IPs {
+		w.Ips = append(w.Ips, ip.String())
 	}
 	for _, p := range s.HostPorts {
 		w.HostPorts = append(w.HostPorts, &proto.HostPort{
@@ -122,13 +125,16 @@ func sandboxFromWire(w *proto.Sandbox) (Sandbox, error) {
 	p := parser{}
 	s := Sandbox{
 		ID: w.GetId(), NetNS: w.GetNetns(), PodNamespace: w.GetPodNamespace(), PodName: w.GetPodName(),
-		PodUID: w.GetPodUid(), IngressBits: w.GetIngressBits(), EgressBits: w.GetEgressBits(),
+		PodUID: w.GetPodUid(), Interface: w.GetInterface(), MAC: w.GetMac(), IngressBits: w.GetIngressBits(), EgressBits: w.GetEgressBits(),
 	}
 	if s.ID == "" {
 		return s, fmt.Errorf("read sandbox: no ID: %w", plugin.ErrInvalid)
 	}
 	for _, c := range w.GetPodCidrs() {
 		s.PodCIDRs = append(s.PodCIDRs, p.prefix(c))
+	}
+	for _, ip := range w.GetIps() {
+		s.IPs = append(s.IPs, p.addr(ip))
 	}
 	for _, h := range w.GetHostPorts() {
 		s.HostPorts = append(s.HostPorts, HostPort{

@@ -1,13 +1,13 @@
 package attach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
-	"github.com/gantryio/gantry/core/pluginhost/ledger"
 	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/plugin"
 )
@@ -16,36 +16,15 @@ import (
 func (s *Server) Attach(ctx context.Context, sandbox network.Sandbox) (network.Attachment, error) {
 	defer s.lock(sandbox.ID)()
 	began := s.now()
-	entry, known := s.Ledger.Get(sandbox.ID)
-	if !known {
-		if sandbox.PodCIDRs = s.PodCIDRs(); len(sandbox.PodCIDRs) == 0 {
-			return network.Attachment{}, fmt.Errorf("attach %s: the node has no pod range yet: %w", sandbox.ID, plugin.ErrUnavailable)
-		}
-		var name string
-		if s.Choose != nil {
-			var err error
-			if name, err = s.Choose(ctx, sandbox); err != nil {
-				return network.Attachment{}, fmt.Errorf("choose network for %s: %w", sandbox.ID, err)
-			}
-		}
-		_, ref, err := s.Networks.Network(name)
-		if err != nil {
-			return network.Attachment{}, err
-		}
-		entry, err = s.Ledger.Intend(ledger.Entry{Sandbox: sandbox, Plugin: ref, Since: s.now()})
-		if err != nil {
-			return network.Attachment{}, err
-		}
-	}
-	n, _, err := s.Networks.Network(entry.Plugin.Name)
+	entry, err := s.intend(ctx, sandbox)
 	if err != nil {
 		return network.Attachment{}, err
 	}
-	a, err := n.Attach(ctx, entry.Sandbox)
+	a, err := s.call(ctx, entry)
 	if err != nil {
 		return network.Attachment{}, err
 	}
-	if err := s.Ledger.Finish(sandbox.ID, a); err != nil {
+	if err := s.attachExtra(ctx, entry); err != nil {
 		return network.Attachment{}, err
 	}
 	s.hostPortsChanged(entry)
@@ -58,25 +37,15 @@ func (s *Server) Attach(ctx context.Context, sandbox network.Sandbox) (network.A
 	return a, nil
 }
 
-// Detach takes a sandbox's network away, by the plugin that attached it. A sandbox that the ledger does
+// Detach takes a sandbox's interfaces away, each by the plugin that attached it. A sandbox that the ledger does
 // not know needs nothing. The ledger forgets only after the plugin has succeeded.
 func (s *Server) Detach(ctx context.Context, id string) error {
 	defer s.lock(id)()
-	entry, known := s.Ledger.Get(id)
-	if !known {
-		return nil
+	for _, e := range s.entries(id) {
+		if err := s.detach(ctx, e); err != nil {
+			return err
+		}
 	}
-	n, _, err := s.Networks.Network(entry.Plugin.Name)
-	if err != nil {
-		return fmt.Errorf("detach %s, which %s attached: %w", id, entry.Plugin, err)
-	}
-	if err := n.Detach(ctx, entry.Sandbox); err != nil {
-		return err
-	}
-	if err := s.Ledger.Forget(id); err != nil {
-		return err
-	}
-	s.hostPortsChanged(entry)
 	return nil
 }
 
@@ -95,17 +64,17 @@ func (s *Server) Get(id string) (network.Attachment, bool) {
 func (s *Server) Reconcile(ctx context.Context, live []string) error {
 	var errs []error
 	plugins := map[string]network.Network{}
-	if n, ref, err := s.Networks.Network(""); err == nil {
+	for _, name := range append(s.Networks.Networks(), "") {
+		n, ref, err := s.Networks.Network(name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		plugins[ref.Name] = n
-	} else {
-		errs = append(errs, err)
 	}
 	for _, e := range s.Ledger.List() {
-		if n, ref, err := s.Networks.Network(e.Plugin.Name); err == nil {
-			plugins[ref.Name] = n
-		}
-		if s.stale(e.Sandbox.ID, live) {
-			errs = append(errs, s.Detach(ctx, e.Sandbox.ID))
+		if of := cmp.Or(e.Of, e.Sandbox.ID); s.stale(of, live) {
+			errs = append(errs, s.Detach(ctx, of))
 		}
 	}
 	for _, n := range plugins {
@@ -125,10 +94,10 @@ func (s *Server) sweep(ctx context.Context, n network.Network, live []string) er
 	}
 	var errs []error
 	for _, id := range ids {
-		if _, known := s.Ledger.Get(id); known || !s.stale(id, live) {
+		if _, known := s.Ledger.Get(id); known || !s.stale(owner(id), live) {
 			continue
 		}
-		unlock := s.lock(id)
+		unlock := s.lock(owner(id))
 		if _, known := s.Ledger.Get(id); !known {
 			errs = append(errs, n.Detach(ctx, network.Sandbox{ID: id}))
 		}
@@ -146,15 +115,20 @@ func (s *Server) stale(id string, live []string) bool {
 }
 
 func (s *Server) check(ctx context.Context, id string) error {
-	entry, known := s.Ledger.Get(id)
-	if !known {
+	entries := s.entries(id)
+	if len(entries) == 0 {
 		return fmt.Errorf("check %s: %w", id, plugin.ErrNotFound)
 	}
-	n, _, err := s.Networks.Network(entry.Plugin.Name)
-	if err != nil {
-		return err
+	for _, e := range entries {
+		n, _, err := s.Networks.Network(e.Plugin.Name)
+		if err != nil {
+			return err
+		}
+		if err := n.Check(ctx, e.Sandbox); err != nil {
+			return err
+		}
 	}
-	return n.Check(ctx, entry.Sandbox)
+	return nil
 }
 
 func (s *Server) status(ctx context.Context) error {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,6 +35,8 @@ func (n networks) Network(name string) (network.Network, pluginhost.Ref, error) 
 	}
 	return f, pluginhost.Ref{Kind: plugin.Network, Name: name}, nil
 }
+
+func (n networks) Networks() []string { return slices.Sorted(maps.Keys(n)) }
 
 func open(t *testing.T) *fake.Network {
 	t.Helper()
@@ -63,7 +67,9 @@ func TestDetachGoesToThePluginThatAttached(t *testing.T) {
 	if _, err := s.Attach(t.Context(), sandbox("a")); err != nil {
 		t.Fatal(err)
 	}
-	s.Choose = func(context.Context, network.Sandbox) (string, error) { return "second", nil }
+	s.Choose = func(context.Context, network.Sandbox) (attach.Choice, error) {
+		return attach.Choice{Network: "second"}, nil
+	}
 	if _, err := s.Attach(t.Context(), sandbox("b")); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +121,9 @@ func TestReconcile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before.Choose = func(context.Context, network.Sandbox) (string, error) { return "second", nil }
+	before.Choose = func(context.Context, network.Sandbox) (attach.Choice, error) {
+		return attach.Choice{Network: "second"}, nil
+	}
 	if _, err := before.Attach(t.Context(), sandbox("dead-second")); err != nil {
 		t.Fatal(err)
 	}
@@ -229,5 +237,58 @@ func TestNoPodRangeYet(t *testing.T) {
 	}
 	if len(s.Ledger.List()) != 0 {
 		t.Error("the ledger has an entry of a call that nobody was asked")
+	}
+}
+
+func TestFurtherInterfaces(t *testing.T) {
+	dir := t.TempDir()
+	n := networks{"first": open(t), "second": open(t)}
+	s := server(t, n, dir)
+	s.Choose = func(context.Context, network.Sandbox) (attach.Choice, error) {
+		return attach.Choice{Extra: []string{"second", "first"}}, nil
+	}
+	if _, err := s.Attach(t.Context(), sandbox("a")); err != nil {
+		t.Fatal(err)
+	}
+	s.Choose = nil // The ledger remembers.
+	a, err := s.Attach(t.Context(), sandbox("a"))
+	if err != nil || a.Interfaces[0].Name != "eth0" {
+		t.Fatalf("attached again: %v, %v", a, err)
+	}
+	attached := func() map[string][]string {
+		out := map[string][]string{}
+		for name, f := range n {
+			out[name] = slices.Sorted(maps.Keys(f.Dump()))
+		}
+		return out
+	}
+	if diff := cmp.Diff(map[string][]string{"first": {"a", "a.net2"}, "second": {"a.net1"}}, attached()); diff != "" {
+		t.Errorf("attached (-want +got):\n%s", diff)
+	}
+	if err := server(t, n, dir).Reconcile(t.Context(), []string{"a"}); err != nil || len(n["second"].Dump()) != 1 {
+		t.Errorf("after reconcile second has %v, %v", n["second"].Dump(), err)
+	}
+	n["second"].Fail(errors.New("broken"))
+	if err := s.Detach(t.Context(), "a"); err == nil {
+		t.Error("a failed detach of an interface was not told")
+	}
+	if err := server(t, n, dir).Reconcile(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string][]string{"first": nil, "second": nil}, attached()); diff != "" {
+		t.Errorf("attached at the end (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnknownNetworkLeavesNoEntry(t *testing.T) {
+	for _, c := range []attach.Choice{{Network: "third"}, {Extra: []string{"third"}}} {
+		s := server(t, networks{"first": open(t)}, t.TempDir())
+		s.Choose = func(context.Context, network.Sandbox) (attach.Choice, error) { return c, nil }
+		if _, err := s.Attach(t.Context(), sandbox("a")); !errors.Is(err, plugin.ErrNotFound) {
+			t.Errorf("attach: %v, want %v", err, plugin.ErrNotFound)
+		}
+		if len(s.Ledger.List()) != 0 {
+			t.Errorf("the ledger has %v", s.Ledger.List())
+		}
 	}
 }

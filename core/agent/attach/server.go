@@ -24,6 +24,8 @@ import (
 // Networks finds network plugins; "" is the default one. pluginhost.Host is one.
 type Networks interface {
 	Network(name string) (network.Network, pluginhost.Ref, error)
+	// Networks are the names of all.
+	Networks() []string
 }
 
 // Server answers the shim. The first four fields are needed.
@@ -35,8 +37,10 @@ type Server struct {
 	// PodCIDRs are the pod ranges of this node; none means that the node has not got any yet, and pods
 	// have to wait.
 	PodCIDRs func() []netip.Prefix
-	// Choose names the network plugin of a new sandbox; nil chooses the default for all.
-	Choose func(ctx context.Context, s network.Sandbox) (string, error)
+	// Choose names the network plugins of a new sandbox; nil chooses the default for all. The ledger remembers it.
+	Choose func(ctx context.Context, s network.Sandbox) (Choice, error)
+	// Changed, if set, is called when the ledger has got or lost an entry. It must not block.
+	Changed func()
 	// Attached, if set, is told of each attachment just before the runtime is, so that an agent need not
 	// ask the runtime for a sandbox's addresses.
 	Attached func(s network.Sandbox, a network.Attachment)

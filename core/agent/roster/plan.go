@@ -41,8 +41,10 @@ func refOf(p pluginhost.Plugin) ref { return ref{p.Kind, p.Name} }
 type input struct {
 	// shipped are the plugins of this machine by their own names, with the configuration that they need here.
 	shipped []pluginhost.Plugin
-	objects []v1alpha1.Plugin
-	labels  map[string]string
+	// configure changes that for an instance of another name; nil changes nothing.
+	configure func(config any, instance string) any
+	objects   []v1alpha1.Plugin
+	labels    map[string]string
 	// defaults are those of the node's own NodePlugins.
 	defaults map[v1alpha1.Type]string
 	// running are the plugins that the host has now, used those that pods depend on.
@@ -74,7 +76,7 @@ func decide(in input) decision {
 			!labels.SelectorFromSet(o.Spec.NodeSelector).Matches(labels.Set(in.labels)) {
 			continue
 		}
-		p, err := resolve(o, kind, in.shipped)
+		p, err := in.resolve(o, kind)
 		if err != nil {
 			out.refused[ref{kind, o.Name}] = err
 			continue
@@ -121,22 +123,29 @@ func first(b, a bool) int {
 }
 
 // resolve makes what the host is told out of what is declared.
-func resolve(o *v1alpha1.Plugin, kind plugin.Kind, shipped []pluginhost.Plugin) (pluginhost.Plugin, error) {
+func (in input) resolve(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin, error) {
 	p := pluginhost.Plugin{Kind: kind, Name: o.Name, Driver: o.Name, Generation: o.Generation, Handlers: o.Spec.Handlers}
 	var base any
 	switch s := o.Spec.Source; {
 	case s.Builtin != "":
 		p.Driver = s.Builtin
-		for _, known := range shipped {
+		for _, known := range in.shipped {
 			if known.Kind == kind && known.Name == s.Builtin {
 				base = known.Config
+				if in.configure != nil && o.Name != known.Name {
+					base = in.configure(base, o.Name)
+				}
 				p.Handlers = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(p.Handlers), handlersOf(known, o.Name)...))))
 			}
 		}
 	case s.Executable != nil:
 		p.Executable, p.SHA256 = s.Executable.Path, s.Executable.SHA256
 	case s.Endpoint != "" && kind == plugin.Runtime:
-		p.Driver, base = "cri", map[string]string{"endpoint": s.Endpoint}
+		p.Driver = "cri"
+		var err error
+		if base, err = patched(find(in.shipped, kind, p.Driver).Config, map[string]string{"endpoint": s.Endpoint}); err != nil {
+			return p, err
+		}
 	case s.Endpoint != "":
 		return p, fmt.Errorf("sockets of others are only supported for runtimes")
 	default:
@@ -155,26 +164,38 @@ func handlersOf(p pluginhost.Plugin, name string) []string {
 	return p.Handlers
 }
 
-// merged is the base configuration with the declared one merged over it (RFC 7396).
+// find returns a shipped plugin, or none of any configuration.
+func find(shipped []pluginhost.Plugin, kind plugin.Kind, name string) pluginhost.Plugin {
+	for _, p := range shipped {
+		if p.Kind == kind && p.Name == name {
+			return p
+		}
+	}
+	return pluginhost.Plugin{}
+}
+
+// merged is the base configuration with the declared one merged over it.
 func merged(base any, o *v1alpha1.Plugin) (any, error) {
-	var over []byte
-	if o.Spec.Config != nil {
-		over = o.Spec.Config.Raw
-	}
-	if base == nil && len(over) == 0 {
-		return nil, nil
-	}
-	if len(over) == 0 {
+	if o.Spec.Config == nil || len(o.Spec.Config.Raw) == 0 {
 		return base, nil
 	}
+	return patched(base, json.RawMessage(o.Spec.Config.Raw))
+}
+
+// patched is a configuration with another one merged over it (RFC 7396).
+func patched(base, over any) (any, error) {
+	patch, err := json.Marshal(over)
+	if err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
 	if base == nil {
-		return json.RawMessage(over), nil
+		return json.RawMessage(patch), nil
 	}
 	under, err := json.Marshal(base)
 	if err != nil {
 		return nil, fmt.Errorf("encode configuration: %w", err)
 	}
-	out, err := jsonpatch.MergePatch(under, over)
+	out, err := jsonpatch.MergePatch(under, patch)
 	if err != nil {
 		return nil, fmt.Errorf("merge configuration: %w", err)
 	}

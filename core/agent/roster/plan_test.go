@@ -122,7 +122,7 @@ func TestResolve(t *testing.T) {
 		})},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p, err := resolve(&test.declared, kinds[test.declared.Spec.Type], machine)
+			p, err := input{shipped: machine}.resolve(&test.declared, kinds[test.declared.Spec.Type])
 			if err != nil {
 				t.Fatal(err)
 			}

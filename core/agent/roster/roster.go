@@ -31,6 +31,9 @@ type Roster struct {
 	Node  string
 	// Shipped are the plugins that this machine has, with the configuration that they need here.
 	Shipped []pluginhost.Plugin
+	// Configure, if set, changes the configuration of a shipped plugin for an instance of another name, so that both
+	// can run side by side.
+	Configure func(config any, instance string) any
 	// Pods returns, by name, the plugins of a kind that pods depend on, and those pods as NAMESPACE/NAME.
 	Pods func(kind plugin.Kind) map[string][]string
 	// Wake yields when what Pods returns may have changed.
@@ -130,7 +133,7 @@ func (r *Roster) reconcile(ctx context.Context) error {
 	exists := err == nil
 	pods, used := r.uses()
 	r.decided = decide(input{
-		shipped: r.Shipped, objects: objects.Items, labels: node.Labels, defaults: own.Spec.Defaults,
+		shipped: r.Shipped, configure: r.Configure, objects: objects.Items, labels: node.Labels, defaults: own.Spec.Defaults,
 		running: r.Host.Plugins(), used: used,
 	})
 	if err := r.Host.Set(ctx, r.decided.run); err != nil {

@@ -22,16 +22,20 @@ const (
 )
 
 type Sandbox struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Netns         string                 `protobuf:"bytes,2,opt,name=netns,proto3" json:"netns,omitempty"`
-	PodNamespace  string                 `protobuf:"bytes,3,opt,name=pod_namespace,json=podNamespace,proto3" json:"pod_namespace,omitempty"`
-	PodName       string                 `protobuf:"bytes,4,opt,name=pod_name,json=podName,proto3" json:"pod_name,omitempty"`
-	PodUid        string                 `protobuf:"bytes,5,opt,name=pod_uid,json=podUid,proto3" json:"pod_uid,omitempty"`
-	PodCidrs      []string               `protobuf:"bytes,6,rep,name=pod_cidrs,json=podCidrs,proto3" json:"pod_cidrs,omitempty"`
-	HostPorts     []*HostPort            `protobuf:"bytes,7,rep,name=host_ports,json=hostPorts,proto3" json:"host_ports,omitempty"`
-	IngressBits   int64                  `protobuf:"varint,8,opt,name=ingress_bits,json=ingressBits,proto3" json:"ingress_bits,omitempty"`
-	EgressBits    int64                  `protobuf:"varint,9,opt,name=egress_bits,json=egressBits,proto3" json:"egress_bits,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Id           string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Netns        string                 `protobuf:"bytes,2,opt,name=netns,proto3" json:"netns,omitempty"`
+	PodNamespace string                 `protobuf:"bytes,3,opt,name=pod_namespace,json=podNamespace,proto3" json:"pod_namespace,omitempty"`
+	PodName      string                 `protobuf:"bytes,4,opt,name=pod_name,json=podName,proto3" json:"pod_name,omitempty"`
+	PodUid       string                 `protobuf:"bytes,5,opt,name=pod_uid,json=podUid,proto3" json:"pod_uid,omitempty"`
+	PodCidrs     []string               `protobuf:"bytes,6,rep,name=pod_cidrs,json=podCidrs,proto3" json:"pod_cidrs,omitempty"`
+	HostPorts    []*HostPort            `protobuf:"bytes,7,rep,name=host_ports,json=hostPorts,proto3" json:"host_ports,omitempty"`
+	IngressBits  int64                  `protobuf:"varint,8,opt,name=ingress_bits,json=ingressBits,proto3" json:"ingress_bits,omitempty"`
+	EgressBits   int64                  `protobuf:"varint,9,opt,name=egress_bits,json=egressBits,proto3" json:"egress_bits,omitempty"`
+	// Name of the interface in the pod; eth0 when empty.
+	Interface     string   `protobuf:"bytes,10,opt,name=interface,proto3" json:"interface,omitempty"`
+	Ips           []string `protobuf:"bytes,11,rep,name=ips,proto3" json:"ips,omitempty"`
+	Mac           string   `protobuf:"bytes,12,opt,name=mac,proto3" json:"mac,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -127,6 +131,27 @@ func (x *Sandbox) GetEgressBits() int64 {
 		return x.EgressBits
 	}
 	return 0
+}
+
+func (x *Sandbox) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
+}
+
+func (x *Sandbox) GetIps() []string {
+	if x != nil {
+		return x.Ips
+	}
+	return nil
+}
+
+func (x *Sandbox) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
 }
 
 type HostPort struct {
@@ -842,7 +867,7 @@ var File_interfaces_network_proto_network_proto protoreflect.FileDescriptor
 
 const file_interfaces_network_proto_network_proto_rawDesc = "" +
 	"\n" +
-	"&interfaces/network/proto/network.proto\x12\x11gantry.network.v1\"\xa5\x02\n" +
+	"&interfaces/network/proto/network.proto\x12\x11gantry.network.v1\"\xe7\x02\n" +
 	"\aSandbox\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05netns\x18\x02 \x01(\tR\x05netns\x12#\n" +
@@ -854,7 +879,11 @@ const file_interfaces_network_proto_network_proto_rawDesc = "" +
 	"host_ports\x18\a \x03(\v2\x1b.gantry.network.v1.HostPortR\thostPorts\x12!\n" +
 	"\fingress_bits\x18\b \x01(\x03R\vingressBits\x12\x1f\n" +
 	"\vegress_bits\x18\t \x01(\x03R\n" +
-	"egressBits\"\x83\x01\n" +
+	"egressBits\x12\x1c\n" +
+	"\tinterface\x18\n" +
+	" \x01(\tR\tinterface\x12\x10\n" +
+	"\x03ips\x18\v \x03(\tR\x03ips\x12\x10\n" +
+	"\x03mac\x18\f \x01(\tR\x03mac\"\x83\x01\n" +
 	"\bHostPort\x12\x17\n" +
 	"\ahost_ip\x18\x01 \x01(\tR\x06hostIp\x12\x1b\n" +
 	"\thost_port\x18\x02 \x01(\rR\bhostPort\x12%\n" +

@@ -8,16 +8,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
-	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"golang.org/x/sys/unix"
 
 	"github.com/gantryio/gantry/interfaces/network"
@@ -27,21 +27,36 @@ import (
 // Config is what the host gives the plugin. Dir and BinDirs are needed.
 type Config struct {
 	// Dir keeps records, libcni's cache and the addresses that host-local gave out.
-	Dir string
+	Dir string `json:"dir"`
 	// BinDirs have the CNI executables.
-	BinDirs []string
-	// Conflist is the path of a CNI network list; the bridge below when empty.
-	Conflist string
+	BinDirs []string `json:"binDirs"`
+	// Addresses keeps what host-local gave out of the node's pod ranges; it is below Dir when empty. Instances that
+	// run side by side share it, so that no address is given twice, and nobody removes it.
+	Addresses string `json:"addresses,omitempty"`
+	// Conflist is the path of a CNI network list, List is one itself; without either it is the bridge below. Where a
+	// list leaves out the ranges of host-local, they are those of Subnet or else of the node; in the latter case the
+	// list is called gantry, because host-local keeps addresses by that name.
+	Conflist string          `json:"conflist,omitempty"`
+	List     json.RawMessage `json:"list,omitempty"`
+	// Subnet is the range to use in place of the node's pod ranges. Only networks with one can give further
+	// interfaces.
+	Subnet netip.Prefix `json:"subnet,omitzero"`
 	// Bridge is the name of the default bridge; gantry0 when empty.
-	Bridge string
+	Bridge string `json:"bridge,omitempty"`
 	// MTU of the default bridge's interfaces; the kernel's choice when 0.
-	MTU int
+	MTU int `json:"mtu,omitempty"`
 }
+
+// builtin tells that the network is the bridge and not a list of somebody else.
+func (c Config) builtin() bool { return c.Conflist == "" && len(c.List) == 0 }
 
 // Network is the running plugin.
 type Network struct {
 	config Config
 	runner *libcni.CNIConfig
+
+	// calls is held for reading while a sandbox is attached or detached, and for writing by the garbage collection.
+	calls sync.RWMutex
 
 	mu    sync.Mutex
 	locks map[string]*lock
@@ -57,6 +72,9 @@ func Open(c Config) (*Network, error) {
 	if !filepath.IsAbs(c.Dir) || len(c.BinDirs) == 0 {
 		return nil, fmt.Errorf("open cni: Dir is %q and BinDirs %q, want both: %w", c.Dir, c.BinDirs, plugin.ErrInvalid)
 	}
+	if c.Addresses == "" {
+		c.Addresses = filepath.Join(c.Dir, "addresses")
+	}
 	if c.Bridge == "" {
 		c.Bridge = "gantry0"
 	}
@@ -65,10 +83,11 @@ func Open(c Config) (*Network, error) {
 	if err := os.MkdirAll(n.path("sandboxes"), 0o700); err != nil {
 		return nil, fmt.Errorf("open cni: %w", err)
 	}
-	if c.Conflist != "" {
-		if _, err := n.list(network.Sandbox{}); err != nil {
-			return nil, err
-		}
+	if c.Conflist != "" && len(c.List) > 0 {
+		return nil, fmt.Errorf("open cni: both conflist and list are given: %w", plugin.ErrInvalid)
+	}
+	if _, err := n.list(anySandbox()); err != nil {
+		return nil, err
 	}
 	return n, nil
 }
@@ -77,60 +96,20 @@ func (n *Network) path(elements ...string) string {
 	return filepath.Join(append([]string{n.config.Dir}, elements...)...)
 }
 
-// record is what is written down of a sandbox.
-type record struct {
-	Sandbox network.Sandbox `json:"sandbox"`
-	// List is the network list as it was used: a later configuration must not change the detach.
-	List json.RawMessage `json:"list"`
-	// Result is set when the CNI plugins have succeeded.
-	Result *network.Attachment `json:"result,omitempty"`
-}
-
-func (n *Network) recordFile(id string) string { return n.path("sandboxes", id) }
-
-func (n *Network) read(id string) (*record, error) {
-	raw, err := os.ReadFile(n.recordFile(id))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read record of %s: %w", id, err)
-	}
-	var r record
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return nil, fmt.Errorf("read record of %s: %w", id, err)
-	}
-	return &r, nil
-}
-
-func (n *Network) write(r *record) error {
-	raw, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("write record of %s: %w", r.Sandbox.ID, err)
-	}
-	file := n.recordFile(r.Sandbox.ID)
-	temporary := n.path("." + r.Sandbox.ID)
-	if err := os.WriteFile(temporary, raw, 0o600); err != nil {
-		return fmt.Errorf("write record of %s: %w", r.Sandbox.ID, err)
-	}
-	if err := os.Rename(temporary, file); err != nil {
-		return fmt.Errorf("write record of %s: %w", r.Sandbox.ID, err)
-	}
-	return nil
-}
-
 // Attach implements network.Network.
 func (n *Network) Attach(ctx context.Context, s network.Sandbox) (network.Attachment, error) {
 	if err := checkID(s.ID); err != nil {
 		return network.Attachment{}, err
 	}
+	n.calls.RLock()
+	defer n.calls.RUnlock()
 	defer n.lock(s.ID)()
 	old, err := n.read(s.ID)
 	if err != nil {
 		return network.Attachment{}, err
 	}
 	if old != nil && old.Result != nil && old.Sandbox.NetNS == s.NetNS {
-		return *old.Result, nil
+		return *old.Result, n.connect(old)
 	}
 	if old != nil {
 		if err := n.remove(ctx, old); err != nil {
@@ -145,21 +124,33 @@ func (n *Network) Attach(ctx context.Context, s network.Sandbox) (network.Attach
 	if err := n.write(r); err != nil {
 		return network.Attachment{}, err
 	}
-	result, err := n.runner.AddNetworkList(ctx, list, runtimeConf(s))
+	if err := n.add(ctx, r, list); err != nil {
+		// What the first plugins of the list have made is taken away at once, whatever became of the caller.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		return network.Attachment{}, errors.Join(fmt.Errorf("attach %s: %w", s.ID, err), n.remove(ctx, r))
+	}
+	return *r.Result, nil
+}
+
+// cleanupTimeout bounds what is done after an attach has failed.
+const cleanupTimeout = 20 * time.Second
+
+// add lets the CNI plugins attach what a record stands for.
+func (n *Network) add(ctx context.Context, r *record, list *libcni.NetworkConfigList) error {
+	result, err := n.runner.AddNetworkList(ctx, list, runtimeConf(r.Sandbox))
 	if err != nil {
-		return network.Attachment{}, fmt.Errorf("attach %s: %w", s.ID, translate(err))
+		return translate(err)
 	}
 	a, err := attachment(result)
 	if err != nil {
-		return network.Attachment{}, fmt.Errorf("attach %s: %w", s.ID, err)
-	}
-	if n.config.Conflist == "" {
-		if err := filterBridged(); err != nil {
-			return network.Attachment{}, fmt.Errorf("attach %s: %w", s.ID, err)
-		}
+		return err
 	}
 	r.Result = &a
-	return a, n.write(r)
+	if err := n.write(r); err != nil {
+		return err
+	}
+	return n.connect(r)
 }
 
 // Detach implements network.Network.
@@ -167,6 +158,8 @@ func (n *Network) Detach(ctx context.Context, s network.Sandbox) error {
 	if err := checkID(s.ID); err != nil {
 		return err
 	}
+	n.calls.RLock()
+	defer n.calls.RUnlock()
 	defer n.lock(s.ID)()
 	r, err := n.read(s.ID)
 	if err != nil || r == nil {
@@ -175,7 +168,8 @@ func (n *Network) Detach(ctx context.Context, s network.Sandbox) error {
 	return n.remove(ctx, r)
 }
 
-// remove takes a sandbox down and forgets it.
+// remove takes a sandbox down and forgets it. CNI plugins whose executables are missing do not keep the others from
+// being asked; if they took part in the attach, the sandbox is remembered until they have been asked, too.
 func (n *Network) remove(ctx context.Context, r *record) error {
 	list, err := libcni.NetworkConfFromBytes(r.List)
 	if err != nil {
@@ -185,8 +179,22 @@ func (n *Network) remove(ctx context.Context, r *record) error {
 	if !isNamespace(conf.NetNS) {
 		conf.NetNS = "" // The interfaces went with the namespace; addresses and rules did not.
 	}
+	if err := n.disconnect(r); err != nil {
+		return fmt.Errorf("detach %s: %w", r.Sandbox.ID, err)
+	}
+	var missing []string
+	list.Plugins = slices.DeleteFunc(list.Plugins, func(p *libcni.PluginConfig) bool {
+		gone := !n.executable(p.Network.Type)
+		if gone {
+			missing = append(missing, p.Network.Type)
+		}
+		return gone
+	})
 	if err := n.runner.DelNetworkList(ctx, list, conf); err != nil {
 		return fmt.Errorf("detach %s: %w", r.Sandbox.ID, translate(err))
+	}
+	if len(missing) > 0 && r.Result != nil {
+		return fmt.Errorf("detach %s: find CNI plugins %q in %v: %w", r.Sandbox.ID, missing, n.config.BinDirs, plugin.ErrNotFound)
 	}
 	if err := os.Remove(n.recordFile(r.Sandbox.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("detach %s: %w", r.Sandbox.ID, err)
@@ -217,9 +225,9 @@ func (n *Network) Check(ctx context.Context, s network.Sandbox) error {
 	return nil
 }
 
-// Status implements network.Network: the executables of the list are there.
-func (n *Network) Status(context.Context) error {
-	list, err := n.list(network.Sandbox{PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}})
+// Status implements network.Network: the executables of the list are there, and those that can be asked are well.
+func (n *Network) Status(ctx context.Context) error {
+	list, err := n.list(anySandbox())
 	if err != nil {
 		return err
 	}
@@ -229,6 +237,9 @@ func (n *Network) Status(context.Context) error {
 				return fmt.Errorf("find CNI plugin %q in %v: %w", name, n.config.BinDirs, plugin.ErrNotFound)
 			}
 		}
+	}
+	if err := n.runner.GetStatusNetworkList(ctx, list); err != nil {
+		return fmt.Errorf("get CNI status: %w", translate(err))
 	}
 	return nil
 }
@@ -240,10 +251,25 @@ func (n *Network) executable(name string) bool {
 	})
 }
 
-// List implements network.Network.
-func (n *Network) List(context.Context) ([]string, error) {
+// List implements network.Network. What the CNI plugins have of sandboxes without a record is collected before.
+func (n *Network) List(ctx context.Context) ([]string, error) {
+	ids, err := n.recorded()
+	if err != nil {
+		return nil, err
+	}
+	if n.calls.TryLock() { // Otherwise it is done another time: nobody shall wait for it.
+		err = n.collect(ctx)
+		n.calls.Unlock()
+	}
+	if err != nil {
+		slog.Warn("cannot collect what CNI plugins have left", "err", err)
+	}
+	return ids, nil
+}
+
+func (n *Network) recorded() ([]string, error) {
 	files, err := os.ReadDir(n.path("sandboxes"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil {
 		return nil, fmt.Errorf("list sandboxes: %w", err)
 	}
 	var ids []string
@@ -253,9 +279,35 @@ func (n *Network) List(context.Context) ([]string, error) {
 	return ids, nil
 }
 
+// collect runs CNI's GC with what is recorded. It is called with calls held for writing.
+func (n *Network) collect(ctx context.Context) error {
+	ids, err := n.recorded()
+	if err != nil {
+		return err
+	}
+	list, err := n.list(anySandbox())
+	if err != nil {
+		return err
+	}
+	valid := []types.GCAttachment{}
+	for _, id := range ids {
+		r, err := n.read(id)
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			valid = append(valid, types.GCAttachment{ContainerID: id, IfName: runtimeConf(r.Sandbox).IfName})
+		}
+	}
+	if err := n.runner.GCNetworkList(ctx, list, &libcni.GCArgs{ValidAttachments: valid}); err != nil {
+		return fmt.Errorf("collect CNI garbage: %w", err)
+	}
+	return nil
+}
+
 // Stop implements plugin.Stopper: it detaches what is left and removes the default bridge.
 func (n *Network) Stop(ctx context.Context) error {
-	ids, err := n.List(ctx)
+	ids, err := n.recorded()
 	errs := []error{err}
 	for _, id := range ids {
 		errs = append(errs, n.Detach(ctx, network.Sandbox{ID: id}))
@@ -263,7 +315,7 @@ func (n *Network) Stop(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if n.config.Conflist == "" {
+	if n.config.builtin() {
 		if err := removeLink(n.config.Bridge); err != nil {
 			return err
 		}
@@ -275,64 +327,4 @@ func (n *Network) Stop(ctx context.Context) error {
 func isNamespace(path string) bool {
 	var fs unix.Statfs_t
 	return path != "" && unix.Statfs(path, &fs) == nil && (fs.Type == unix.NSFS_MAGIC || fs.Type == unix.PROC_SUPER_MAGIC)
-}
-
-func checkID(id string) error {
-	if id == "" || strings.ContainsAny(id, "/\x00") || strings.HasPrefix(id, ".") {
-		return fmt.Errorf("check sandbox ID %q: %w", id, plugin.ErrInvalid)
-	}
-	return nil
-}
-
-// translate gives CNI's errors (CNI specification, "Error") our meaning.
-func translate(err error) error {
-	var e *types.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	switch e.Code {
-	case types.ErrTryAgainLater:
-		return fmt.Errorf("%w: %w", err, plugin.ErrUnavailable)
-	case types.ErrInvalidNetworkConfig, types.ErrInvalidEnvironmentVariables, types.ErrIncompatibleCNIVersion:
-		return fmt.Errorf("%w: %w", err, plugin.ErrInvalid)
-	}
-	return err
-}
-
-func attachment(result types.Result) (network.Attachment, error) {
-	r, err := types100.NewResultFromResult(result)
-	if err != nil {
-		return network.Attachment{}, fmt.Errorf("read CNI result: %w", err)
-	}
-	var a network.Attachment
-	for _, i := range r.Interfaces {
-		a.Interfaces = append(a.Interfaces, network.Interface{Name: i.Name, MAC: i.Mac, NetNS: i.Sandbox})
-	}
-	for _, ip := range r.IPs {
-		addr, _ := netip.AddrFromSlice(ip.Address.IP)
-		ones, _ := ip.Address.Mask.Size()
-		d := network.Address{Prefix: netip.PrefixFrom(addr.Unmap(), ones), Interface: -1}
-		if gateway, ok := netip.AddrFromSlice(ip.Gateway); ok {
-			d.Gateway = gateway.Unmap()
-		}
-		if ip.Interface != nil {
-			d.Interface = *ip.Interface
-		}
-		a.Addresses = append(a.Addresses, d)
-	}
-	for _, route := range r.Routes {
-		addr, _ := netip.AddrFromSlice(route.Dst.IP)
-		ones, _ := route.Dst.Mask.Size()
-		out := network.Route{Destination: netip.PrefixFrom(addr.Unmap(), ones)}
-		if gateway, ok := netip.AddrFromSlice(route.GW); ok {
-			out.Gateway = gateway.Unmap()
-		}
-		a.Routes = append(a.Routes, out)
-	}
-	for _, text := range r.DNS.Nameservers {
-		if addr, err := netip.ParseAddr(text); err == nil {
-			a.Nameservers = append(a.Nameservers, addr)
-		}
-	}
-	return a, nil
 }

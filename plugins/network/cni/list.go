@@ -1,15 +1,14 @@
 package cni
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"net/netip"
 	"os"
-	"os/exec"
-	"sync"
 
 	"github.com/containernetworking/cni/libcni"
-	"github.com/vishvananda/netlink"
 
 	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/plugin"
@@ -17,37 +16,113 @@ import (
 
 type table = map[string]any
 
-// interfaceName is the pod's interface, as users of Kubernetes know it.
-const interfaceName = "eth0"
+// sharedName is the name of lists that take addresses of the node's pod ranges.
+const sharedName = "gantry"
+
+// anySandbox stands for one where only the list matters.
+func anySandbox() network.Sandbox {
+	return network.Sandbox{PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}
+}
 
 // list returns the network list for a sandbox.
 func (n *Network) list(s network.Sandbox) (*libcni.NetworkConfigList, error) {
-	if n.config.Conflist != "" {
-		list, err := libcni.ConfListFromFile(n.config.Conflist)
-		if err != nil {
+	raw, err := n.source()
+	if err != nil {
+		return nil, fmt.Errorf("read network list: %w: %w", err, plugin.ErrInvalid)
+	}
+	list := n.bridgeList(s)
+	if !n.config.builtin() {
+		list = table{}
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		if err := d.Decode(&list); err != nil {
 			return nil, fmt.Errorf("read network list: %w: %w", err, plugin.ErrInvalid)
 		}
-		return list, nil
 	}
-	raw, err := n.bridgeList(s)
+	if err := n.fill(list, s); err != nil {
+		return nil, fmt.Errorf("make network list for %s: %w", s.ID, err)
+	}
+	if raw, err = json.Marshal(list); err != nil {
+		return nil, fmt.Errorf("make network list for %s: %w", s.ID, err)
+	}
+	out, err := libcni.NetworkConfFromBytes(raw)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make network list for %s: %w: %w", s.ID, err, plugin.ErrInvalid)
 	}
-	list, err := libcni.NetworkConfFromBytes(raw)
-	if err != nil {
-		return nil, fmt.Errorf("make network list: %w", err)
+	return out, nil
+}
+
+// source is the list of somebody else.
+func (n *Network) source() ([]byte, error) {
+	if n.config.Conflist == "" {
+		return n.config.List, nil
 	}
-	return list, nil
+	return os.ReadFile(n.config.Conflist)
 }
 
 // bridgeList is the default: one bridge, addresses from the node's ranges, no masquerading.
-func (n *Network) bridgeList(s network.Sandbox) ([]byte, error) {
-	if len(s.PodCIDRs) == 0 {
-		return nil, fmt.Errorf("make network list for %s: the node has no pod range: %w", s.ID, plugin.ErrInvalid)
+func (n *Network) bridgeList(s network.Sandbox) table {
+	bridge := table{
+		"type": "bridge", "bridge": n.config.Bridge, "isGateway": true, "ipMasq": false, "hairpinMode": true,
+		"ipam": table{"type": "host-local"},
+	}
+	if n.config.MTU != 0 {
+		bridge["mtu"] = n.config.MTU
+	}
+	capabilities := table{}
+	if len(s.IPs) > 0 {
+		capabilities["ips"] = true
+	}
+	if s.MAC != "" {
+		capabilities["mac"] = true
+	}
+	if len(capabilities) > 0 {
+		bridge["capabilities"] = capabilities
+	}
+	plugins := []any{bridge}
+	if s.IngressBits > 0 || s.EgressBits > 0 {
+		plugins = append(plugins, table{"type": "bandwidth", "capabilities": table{"bandwidth": true}})
+	}
+	return table{"cniVersion": "1.0.0", "name": sharedName, "plugins": plugins}
+}
+
+// fill gives host-local the ranges that the list leaves out, and a folder for its addresses.
+func (n *Network) fill(list table, s network.Sandbox) error {
+	plugins, _ := list["plugins"].([]any)
+	for _, p := range plugins {
+		conf, _ := p.(table)
+		ipam, _ := conf["ipam"].(table)
+		if ipam == nil || ipam["type"] != "host-local" {
+			continue
+		}
+		if ipam["ranges"] == nil && ipam["subnet"] == nil {
+			if err := n.fillRanges(list, ipam, s); err != nil {
+				return err
+			}
+		}
+		if ipam["dataDir"] == nil {
+			ipam["dataDir"] = n.path("addresses")
+		}
+	}
+	return nil
+}
+
+func (n *Network) fillRanges(list, ipam table, s network.Sandbox) error {
+	first := s.Interface == "" || s.Interface == network.DefaultInterface
+	prefixes := []netip.Prefix{n.config.Subnet}
+	if !n.config.Subnet.IsValid() {
+		switch prefixes = s.PodCIDRs; {
+		case !first:
+			return fmt.Errorf("interface %s needs a network with a subnet of its own, and this one shares the pods': %w", s.Interface, plugin.ErrInvalid)
+		case len(prefixes) == 0:
+			return fmt.Errorf("the node has no pod range: %w", plugin.ErrInvalid)
+		}
+		// GC knows one instance's sandboxes; others have addresses in the same folder.
+		list["name"], list["disableGC"], ipam["dataDir"] = sharedName, true, n.config.Addresses
 	}
 	var ranges [][]table
 	var routes []table
-	for _, p := range s.PodCIDRs {
+	for _, p := range prefixes {
 		ranges = append(ranges, []table{{"subnet": p.Masked().String()}})
 		all := "0.0.0.0/0"
 		if p.Addr().Is6() {
@@ -55,28 +130,17 @@ func (n *Network) bridgeList(s network.Sandbox) ([]byte, error) {
 		}
 		routes = append(routes, table{"dst": all})
 	}
-	bridge := table{
-		"type": "bridge", "bridge": n.config.Bridge, "isGateway": true, "ipMasq": false, "hairpinMode": true,
-		"ipam": table{"type": "host-local", "dataDir": n.path("addresses"), "ranges": ranges, "routes": routes},
+	ipam["ranges"] = ranges
+	if ipam["routes"] == nil && first {
+		ipam["routes"] = routes
 	}
-	if n.config.MTU != 0 {
-		bridge["mtu"] = n.config.MTU
-	}
-	plugins := []table{bridge}
-	if s.IngressBits > 0 || s.EgressBits > 0 {
-		plugins = append(plugins, table{"type": "bandwidth", "capabilities": table{"bandwidth": true}})
-	}
-	raw, err := json.Marshal(table{"cniVersion": "1.0.0", "name": "gantry", "plugins": plugins})
-	if err != nil {
-		return nil, fmt.Errorf("make network list for %s: %w", s.ID, err)
-	}
-	return raw, nil
+	return nil
 }
 
 // runtimeConf is what CNI plugins are told of a sandbox, by the conventions of CNI's CONVENTIONS.md.
 func runtimeConf(s network.Sandbox) *libcni.RuntimeConf {
 	c := &libcni.RuntimeConf{
-		ContainerID: s.ID, NetNS: s.NetNS, IfName: interfaceName,
+		ContainerID: s.ID, NetNS: s.NetNS, IfName: cmp.Or(s.Interface, network.DefaultInterface),
 		Args: [][2]string{
 			{"IgnoreUnknown", "1"},
 			{"K8S_POD_NAMESPACE", s.PodNamespace},
@@ -97,6 +161,12 @@ func runtimeConf(s network.Sandbox) *libcni.RuntimeConf {
 	if ports != nil {
 		c.CapabilityArgs["portMappings"] = ports
 	}
+	if len(s.IPs) > 0 {
+		c.CapabilityArgs["ips"] = s.IPs
+	}
+	if s.MAC != "" {
+		c.CapabilityArgs["mac"] = s.MAC
+	}
 	if s.IngressBits > 0 || s.EgressBits > 0 {
 		// A burst of a tenth of a second is enough for any packet and keeps short peaks short.
 		c.CapabilityArgs["bandwidth"] = table{
@@ -105,68 +175,4 @@ func runtimeConf(s network.Sandbox) *libcni.RuntimeConf {
 		}
 	}
 	return c
-}
-
-// bridged lets packets between ports of a bridge pass the netfilter hooks. Without that the answer of a
-// service's endpoint to a pod on the same bridge would not be translated back.
-const bridged = "/proc/sys/net/bridge/bridge-nf-call-iptables"
-
-func filterBridged() error {
-	raw, err := os.ReadFile(bridged)
-	if errors.Is(err, os.ErrNotExist) {
-		// The module may not be loaded yet; where it is built in or absent, this changes nothing.
-		_ = exec.Command("modprobe", "br_netfilter").Run()
-		raw, err = os.ReadFile(bridged)
-	}
-	if err != nil {
-		return fmt.Errorf("let bridged packets be filtered (kernel module br_netfilter): %w", err)
-	}
-	if len(raw) > 0 && raw[0] == '1' {
-		return nil
-	}
-	if err := os.WriteFile(bridged, []byte("1"), 0o600); err != nil {
-		return fmt.Errorf("let bridged packets be filtered: %w", err)
-	}
-	return nil
-}
-
-func removeLink(name string) error {
-	link, err := netlink.LinkByName(name)
-	if err != nil {
-		var missing netlink.LinkNotFoundError
-		if errors.As(err, &missing) {
-			return nil
-		}
-		return fmt.Errorf("find bridge %s: %w", name, err)
-	}
-	if err := netlink.LinkDel(link); err != nil {
-		return fmt.Errorf("remove bridge %s: %w", name, err)
-	}
-	return nil
-}
-
-// lock serialises the calls for one sandbox.
-type lock struct {
-	sync.Mutex
-	users int
-}
-
-func (n *Network) lock(id string) (unlock func()) {
-	n.mu.Lock()
-	l, ok := n.locks[id]
-	if !ok {
-		l = &lock{}
-		n.locks[id] = l
-	}
-	l.users++
-	n.mu.Unlock()
-	l.Lock()
-	return func() {
-		l.Unlock()
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(n.locks, id)
-		}
-	}
 }
