@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/gantryio/gantry/controllers/clusterrole"
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
 	"github.com/gantryio/gantry/controllers/garbage"
@@ -95,6 +96,9 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("taint-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &taint.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("clusterrole-aggregation-controller", func(ctrlclient.Client, record.EventRecorder) controller {
+		return &clusterrole.Controller{Client: s.client} // the server's own, which may give away anything
 	})
 	add("plugin-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &plugin.Controller{Client: c}

@@ -109,15 +109,18 @@ func (s *server) close() {
 func (s *server) assemble() {
 	s.cache = cache.New(s.store, s.registry)
 	serviceRange := netip.MustParsePrefix(s.serviceRange) // complete has checked it
+	roles := auth.NewRBAC(s.cache, s.registry)
+	may := auth.Chain{auth.Masters{}, auth.Nodes{References: s.references()}, roles}
 	s.api = &apiserver.Server{
 		Registry: s.registry, Store: s.store, Cache: s.cache,
 		Authenticator: auth.Certificates{},
-		Authorizer:    auth.Chain{auth.Masters{}, auth.Nodes{References: s.references()}},
-		Admission:     admission.Default(admission.Reader{Cache: s.cache, Registry: s.registry}),
-		ServiceRange:  serviceRange,
-		OpenAPI:       openapi.Handler{},
-		Metrics:       []prometheus.Collector{pluginhost.Calls},
-		GitVersion:    gitVersion(),
+		Authorizer:    may,
+		Admission: append(admission.Default(admission.Reader{Cache: s.cache, Registry: s.registry}),
+			admission.Escalation{RBAC: roles, May: may}),
+		ServiceRange: serviceRange,
+		OpenAPI:      openapi.Handler{},
+		Metrics:      []prometheus.Collector{pluginhost.Calls},
+		GitVersion:   gitVersion(),
 		Checks: []apiserver.Check{
 			{Name: "ping", Probe: func(context.Context) error { return nil }},
 			{Name: "etcd", Probe: s.storeHealth},

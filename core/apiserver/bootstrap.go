@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/scheduling"
+	"github.com/gantryio/gantry/core/auth"
 )
 
 // Bootstrap creates what every client expects of a cluster, where it is missing, and makes the service
@@ -30,6 +32,9 @@ func (s *Server) Bootstrap(ctx context.Context, address string, port int32) erro
 		if err := s.ensure(ctx, &class); err != nil {
 			return err
 		}
+	}
+	if err := s.bootstrapRoles(ctx); err != nil {
+		return err
 	}
 	for _, obj := range s.kubernetesService(address, port) {
 		if err := s.ensure(ctx, obj); err != nil {
@@ -80,10 +85,7 @@ func (s *Server) ensure(ctx context.Context, obj api.Object) error {
 	if r == nil {
 		return nil // a server of other kinds
 	}
-	q := &api.Request{
-		User:     &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}},
-		Resource: r, Namespace: obj.GetNamespace(), Name: obj.GetName(), Manager: "apiserver",
-	}
+	q := bootstrapRequest(r, obj)
 	current, err := s.current(ctx, q)
 	if err != nil {
 		return err
@@ -115,4 +117,40 @@ func wrapBootstrap(q *api.Request, err error) error {
 		return fmt.Errorf("bootstrap %s %s: %w", q.Resource.Kind, q.Name, err)
 	}
 	return nil
+}
+
+// bootstrapRoles makes the roles and bindings that are missing; those that somebody has changed stay as they are.
+func (s *Server) bootstrapRoles(ctx context.Context) error {
+	var g errgroup.Group // one transaction after the other would show in the time of a start
+	for _, role := range auth.BootstrapRoles() {
+		g.Go(func() error { return s.ensureAny(ctx, role) })
+	}
+	for _, binding := range auth.BootstrapBindings() {
+		g.Go(func() error { return s.ensureAny(ctx, binding) })
+	}
+	return g.Wait()
+}
+
+// ensureAny creates obj unless there is one of its name.
+func (s *Server) ensureAny(ctx context.Context, obj api.Object) error {
+	r := s.Registry.ForType(reflect.TypeOf(obj))
+	if r == nil {
+		return nil // a server of other kinds
+	}
+	q := bootstrapRequest(r, obj)
+	if current, err := s.current(ctx, q); err != nil || current != nil {
+		return err
+	}
+	_, err := s.Create(ctx, q, obj)
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return wrapBootstrap(q, err)
+}
+
+func bootstrapRequest(r *api.Resource, obj api.Object) *api.Request {
+	return &api.Request{
+		User:     &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}},
+		Resource: r, Namespace: obj.GetNamespace(), Name: obj.GetName(), Manager: "apiserver",
+	}
 }

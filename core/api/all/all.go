@@ -17,6 +17,7 @@ import (
 	"github.com/gantryio/gantry/core/api/plugins"
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 	"github.com/gantryio/gantry/core/api/policy"
+	"github.com/gantryio/gantry/core/api/rbac"
 	"github.com/gantryio/gantry/core/api/scheduling"
 )
 
@@ -54,6 +55,10 @@ func Kinds() *api.Registry {
 		plugins.Plugins.Resource(),
 		plugins.PluginSwaps.Resource(),
 		policy.PodDisruptionBudgets.Resource(),
+		rbac.ClusterRoleBindings.Resource(),
+		rbac.ClusterRoles.Resource(),
+		rbac.RoleBindings.Resource(),
+		rbac.Roles.Resource(),
 		scheduling.PriorityClasses.Resource(),
 	)
 }

@@ -30,6 +30,8 @@ func TestKeys(t *testing.T) {
 		"daemonsets": "/registry/daemonsets/a/b", "statefulsets": "/registry/statefulsets/a/b", "poddisruptionbudgets": "/registry/poddisruptionbudgets/a/b",
 		"persistentvolumeclaims": "/registry/persistentvolumeclaims/a/b", "persistentvolumes": "/registry/persistentvolumes/b", "replicationcontrollers": "/registry/controllers/a/b",
 		"cronjobs": "/registry/cronjobs/a/b", "jobs": "/registry/jobs/a/b",
+		"roles": "/registry/roles/a/b", "rolebindings": "/registry/rolebindings/a/b",
+		"clusterroles": "/registry/clusterroles/b", "clusterrolebindings": "/registry/clusterrolebindings/b",
 		"nodeplugins": "/registry/plugins.gantry.dev/nodeplugins/b", "plugins": "/registry/plugins.gantry.dev/plugins/b",
 		"pluginswaps": "/registry/plugins.gantry.dev/pluginswaps/b",
 		"leases":      "/registry/leases/a/b", "endpointslices": "/registry/endpointslices/a/b",
