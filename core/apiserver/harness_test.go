@@ -114,6 +114,7 @@ func startCluster(dir string) (*cluster, func(), error) {
 		GitVersion:    "v1.37.2+gantry",
 		Checks:        []apiserver.Check{{Name: "ping", Probe: func(context.Context) error { return nil }}},
 		Agents:        http.DefaultTransport,
+		Pods:          echo{},
 	}
 	c.api.Init()
 	c.api.LoadAllocations()

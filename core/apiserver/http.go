@@ -105,7 +105,7 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request) {
 		s.fail(w, jsonView, err)
 		return
 	}
-	if c.verb == "watch" || c.sub != nil && c.sub.connect != nil {
+	if c.verb == "watch" || c.connects() {
 		s.serve(w, c)
 		return
 	}
@@ -130,7 +130,7 @@ func (s *Server) newCall(req *http.Request, parts []string) (*call, error) {
 		q.Namespace, rest = rest[1], rest[2:]
 	}
 	q.Resource = s.Registry.Resource(gv.WithResource(rest[0]))
-	if q.Resource == nil || len(rest) > 3 || !q.Resource.Namespaced && q.Namespace != "" {
+	if q.Resource == nil || len(rest) > 3 && rest[2] != "proxy" || !q.Resource.Namespaced && q.Namespace != "" {
 		return nil, errNoResource
 	}
 	if len(rest) > 1 {
@@ -145,6 +145,9 @@ func (s *Server) newCall(req *http.Request, parts []string) (*call, error) {
 	}
 	return c, s.complete(c)
 }
+
+// connects tells that the call joins the client with somebody else.
+func (c *call) connects() bool { return c.sub != nil && c.sub.connect != nil }
 
 // isSubresource tells /namespaces/X/status from /namespaces/X/pods.
 func (s *Server) isSubresource(gv schema.GroupVersion, word string) bool {
@@ -167,11 +170,12 @@ func (s *Server) complete(c *call) error {
 	if c.verb == "" {
 		return apierrors.NewMethodNotSupported(r.GroupResource(), strings.ToLower(c.req.Method))
 	}
+	if c.connects() {
+		return nil // the query is for whoever is connected
+	}
 	var err error
-	if c.sub == nil || c.sub.connect == nil {
-		if c.view, err = negotiate(c.req, r.HasProtobuf || c.sub != nil); err != nil {
-			return err
-		}
+	if c.view, err = negotiate(c.req, r.HasProtobuf || c.sub != nil); err != nil {
+		return err
 	}
 	c.view.pretty = queryBool(c.query, "pretty")
 	q.Manager = c.query.Get("fieldManager")
@@ -249,7 +253,7 @@ func verbOf(c *call) string {
 			return "patch"
 		}
 	case http.MethodDelete:
-		if named && c.q.Subresource == "" {
+		if named && (c.q.Subresource == "" || c.connects()) {
 			return "delete"
 		}
 		if !named && !everywhere {

@@ -38,6 +38,8 @@ type Server struct {
 	Admission     admission.Chain
 	// Agents reaches the agents' HTTPS ports for logs, exec, attach and port-forward.
 	Agents http.RoundTripper
+	// Pods reaches what runs in pods, for the proxy subresources; connections are made directly when nil.
+	Pods http.RoundTripper
 	// ServiceRange is where cluster IPs come from.
 	ServiceRange netip.Prefix
 	// NodePorts is the first and the last node port; 30000 to 32767 when zero.
@@ -70,6 +72,9 @@ func (s *Server) Init() {
 	s.ips = newIPAllocator(s.ServiceRange)
 	if s.NodePorts == [2]int32{} {
 		s.NodePorts = [2]int32{30000, 32767}
+	}
+	if s.Pods == nil {
+		s.Pods = newPodTransport()
 	}
 	s.ports = newPortAllocator(s.NodePorts)
 	s.subs = s.subresources()

@@ -51,6 +51,9 @@ func (s *Server) subresources() map[subresource]subHandler {
 		{"", "pods", "exec"}:        {kind: core.WithKind("PodExecOptions"), verbs: stream, connect: s.connectStream},
 		{"", "pods", "attach"}:      {kind: core.WithKind("PodAttachOptions"), verbs: stream, connect: s.connectStream},
 		{"", "pods", "portforward"}: {kind: core.WithKind("PodPortForwardOptions"), verbs: stream, connect: s.connectStream},
+		{"", "pods", "proxy"}:       {kind: core.WithKind("PodProxyOptions"), verbs: proxyVerbs, connect: s.connectProxy},
+		{"", "services", "proxy"}:   {kind: core.WithKind("ServiceProxyOptions"), verbs: proxyVerbs, connect: s.connectProxy},
+		{"", "nodes", "proxy"}:      {kind: core.WithKind("NodeProxyOptions"), verbs: proxyVerbs, connect: s.connectProxy},
 	}
 }
 
