@@ -32,8 +32,8 @@ type Kind[T any] struct {
 	Scale        *Scale[T]
 	// Generation says that metadata.generation counts the changes of everything but metadata and status.
 	Generation bool
-	// StatusMetadata lets writes of the status subresource change labels and annotations, as
-	// Kubernetes allows for pods and nodes; elsewhere only the status is taken.
+	// StatusMetadata lets writes of the status subresource change labels and annotations, as Kubernetes
+	// does for its older kinds; elsewhere only the status is taken.
 	StatusMetadata bool
 	// StatusOnCreate keeps the status that a create brings along, as Kubernetes does for nodes, which
 	// register with theirs; elsewhere a new object has no status.

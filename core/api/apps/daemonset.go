@@ -20,6 +20,7 @@ var DaemonSets = api.Kind[appsv1.DaemonSet]{
 	Group: "apps", Version: "v1", Name: "DaemonSet", Plural: "daemonsets", Short: []string{"ds"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true,
 	Subresources:   api.Status,
+	StatusMetadata: true,
 	Default:        defaultDaemonSet,
 	Prepare:        prepareDaemonSet,
 	Validate:       validateDaemonSet,

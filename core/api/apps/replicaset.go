@@ -14,7 +14,7 @@ import (
 var ReplicaSets = api.Kind[appsv1.ReplicaSet]{
 	Group: "apps", Version: "v1", Name: "ReplicaSet", Plural: "replicasets", Short: []string{"rs"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true,
-	Subresources: api.StatusAndScale,
+	Subresources: api.StatusAndScale, StatusMetadata: true,
 	Scale: &api.Scale[appsv1.ReplicaSet]{
 		Get: func(rs *appsv1.ReplicaSet) (int32, int32, string) {
 			return replicasOf(rs.Spec.Replicas), rs.Status.Replicas, selectorText(rs.Spec.Selector)

@@ -15,7 +15,7 @@ import (
 var StatefulSets = api.Kind[appsv1.StatefulSet]{
 	Group: "apps", Version: "v1", Name: "StatefulSet", Plural: "statefulsets", Short: []string{"sts"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true,
-	Subresources: api.StatusAndScale,
+	Subresources: api.StatusAndScale, StatusMetadata: true,
 	Scale: &api.Scale[appsv1.StatefulSet]{
 		Get: func(s *appsv1.StatefulSet) (int32, int32, string) {
 			return replicasOf(s.Spec.Replicas), s.Status.Replicas, selectorText(s.Spec.Selector)

@@ -29,7 +29,7 @@ const (
 // Jobs is all that the server, the printer and the docs know of Job.
 var Jobs = api.Kind[batchv1.Job]{
 	Group: "batch", Version: "v1", Name: "Job", Plural: "jobs", OrphanDependents: true, OrphanWarning: orphanWarning, Categories: []string{"all"},
-	Namespaced: true, Generation: true, Subresources: api.Status,
+	Namespaced: true, Generation: true, Subresources: api.Status, StatusMetadata: true,
 	Default:        defaultJob,
 	Prepare:        prepareJob,
 	Validate:       validateJob,

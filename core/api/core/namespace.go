@@ -16,6 +16,7 @@ import (
 var Namespaces = api.Kind[corev1.Namespace]{
 	Version: "v1", Name: "Namespace", Plural: "namespaces", Short: []string{"ns"},
 	Subresources:   api.Status,
+	StatusMetadata: true,
 	Default:        defaultNamespace,
 	Prepare:        prepareNamespace,
 	ValidateName:   validation.ValidateNamespaceName,

@@ -17,6 +17,7 @@ import (
 var PersistentVolumes = api.Kind[corev1.PersistentVolume]{
 	Version: "v1", Name: "PersistentVolume", Plural: "persistentvolumes", Short: []string{"pv"},
 	Subresources:   api.Status,
+	StatusMetadata: true,
 	Default:        defaultPersistentVolume,
 	Prepare:        prepareVolume,
 	Validate:       validatePersistentVolume,

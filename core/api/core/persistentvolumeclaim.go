@@ -19,6 +19,7 @@ import (
 var PersistentVolumeClaims = api.Kind[corev1.PersistentVolumeClaim]{
 	Version: "v1", Name: "PersistentVolumeClaim", Plural: "persistentvolumeclaims", Short: []string{"pvc"}, Namespaced: true,
 	Subresources:   api.Status,
+	StatusMetadata: true,
 	Default:        DefaultPersistentVolumeClaim,
 	Prepare:        prepareClaim,
 	Validate:       validateClaim,

@@ -16,7 +16,7 @@ import (
 var ReplicationControllers = api.Kind[corev1.ReplicationController]{
 	Version: "v1", Name: "ReplicationController", Plural: "replicationcontrollers", OrphanDependents: true, Short: []string{"rc"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true, StoragePrefix: "controllers",
-	Subresources: api.StatusAndScale,
+	Subresources: api.StatusAndScale, StatusMetadata: true,
 	Scale: &api.Scale[corev1.ReplicationController]{
 		Get: func(rc *corev1.ReplicationController) (int32, int32, string) {
 			return *rc.Spec.Replicas, rc.Status.Replicas, labels.SelectorFromSet(rc.Spec.Selector).String()

@@ -15,7 +15,7 @@ import (
 // Services is all that the server, the printer and the docs know of Service.
 var Services = api.Kind[corev1.Service]{
 	Version: "v1", Name: "Service", Plural: "services", Short: []string{"svc"}, Categories: []string{"all"}, Namespaced: true,
-	StoragePrefix: "services/specs", Subresources: api.Status, CreateOnUpdate: true,
+	StoragePrefix: "services/specs", Subresources: api.Status, StatusMetadata: true, CreateOnUpdate: true,
 	Default:        defaultService,
 	Prepare:        prepareService,
 	ValidateName:   validation.NameIsDNSLabel,

@@ -18,6 +18,7 @@ var PodDisruptionBudgets = api.Kind[policyv1.PodDisruptionBudget]{
 	Group: "policy", Version: "v1", Name: "PodDisruptionBudget", Plural: "poddisruptionbudgets", Short: []string{"pdb"},
 	Namespaced: true, Generation: true,
 	Subresources:   api.Status,
+	StatusMetadata: true,
 	Validate:       validateBudget,
 	ValidateStatus: validateBudgetStatus,
 	Columns: []api.Column[policyv1.PodDisruptionBudget]{
