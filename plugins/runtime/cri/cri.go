@@ -32,6 +32,9 @@ type Config struct {
 	// own network configuration is left as it is.
 	Shim         string `json:"shim,omitempty"`
 	AttachSocket string `json:"attachSocket,omitempty"`
+	// Loopback is the CNI executable that the runtime gets where it has none: old runtimes do not bring up loopback
+	// interfaces themselves.
+	Loopback string `json:"loopback,omitempty"`
 	// Owner marks what is ours in the runtime, as a label's value; "gantry" by default.
 	Owner string `json:"owner,omitempty"`
 	// State is a folder for what has to be put back. It is shared by all instances of this plugin on the node.

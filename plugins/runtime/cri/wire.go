@@ -25,6 +25,8 @@ const (
 	confFile = "00-gantry.conflist"
 	// aside is put behind the names of files that sort even before.
 	aside = ".aside-by-gantry"
+	// loopback is what runtimes call the executable that brings up loopback interfaces.
+	loopback = "loopback"
 )
 
 // record is what has to be undone, kept in State until it is.
@@ -98,12 +100,15 @@ func (c Config) place() error {
 	}
 	link := filepath.Join(c.CNIBinDir, c.shimType())
 	if to, err := os.Readlink(link); err != nil || to != c.Shim {
-		if err := os.Symlink(c.Shim, link+".new"); err != nil && !os.IsExist(err) {
+		if err := ignoreAbsent(os.Remove(link)); err != nil {
 			return err
 		}
-		if err := os.Rename(link+".new", link); err != nil {
+		if err := os.Symlink(c.Shim, link); err != nil {
 			return err
 		}
+	}
+	if err := c.placeLoopback(); err != nil {
+		return err
 	}
 	text, err := c.conflist()
 	if err != nil {
@@ -125,6 +130,27 @@ func (c Config) place() error {
 		}
 	}
 	return nil
+}
+
+// placeLoopback leaves one that works.
+func (c Config) placeLoopback() error {
+	link := filepath.Join(c.CNIBinDir, loopback)
+	if _, err := os.Stat(link); err == nil || c.Loopback == "" {
+		return nil
+	}
+	if err := ignoreAbsent(os.Remove(link)); err != nil {
+		return err
+	}
+	return os.Symlink(c.Loopback, link)
+}
+
+// removeLoopback removes what placeLoopback has made.
+func (c Config) removeLoopback(dir string) error {
+	link := filepath.Join(dir, loopback)
+	if to, err := os.Readlink(link); err != nil || c.Loopback == "" || to != c.Loopback {
+		return nil
+	}
+	return os.Remove(link)
 }
 
 // sortingEarlier lists the configurations that runtimes would prefer to ours.
@@ -201,7 +227,7 @@ func (c Config) undo(r record) error {
 		errs = append(errs, giveBack(r.ConfDir), ignoreAbsent(os.Remove(filepath.Join(r.ConfDir, confFile))))
 	}
 	if heirBin == "" {
-		errs = append(errs, ignoreAbsent(os.Remove(filepath.Join(r.BinDir, c.shimType()))))
+		errs = append(errs, ignoreAbsent(os.Remove(filepath.Join(r.BinDir, c.shimType()))), c.removeLoopback(r.BinDir))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("give the runtime its own network configuration back: %w", err)

@@ -18,7 +18,7 @@ func place(t *testing.T) Config {
 	dir := shortDir(t)
 	return Config{
 		Endpoint: filepath.Join(dir, "s"), CNIConfDir: filepath.Join(dir, "etc", "net.d"), CNIBinDir: filepath.Join(dir, "opt", "bin"),
-		Shim: "/shim", AttachSocket: filepath.Join(dir, "attach"), Owner: "me", State: filepath.Join(dir, "state"),
+		Shim: "/shim", Loopback: "/gantry/loopback", AttachSocket: filepath.Join(dir, "attach"), Owner: "me", State: filepath.Join(dir, "state"),
 	}
 }
 
@@ -105,6 +105,29 @@ func TestWireAndUnwire(t *testing.T) {
 				t.Errorf("a folder that was made is left: %v", err)
 			}
 		})
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	c := place(t)
+	link := filepath.Join(c.CNIBinDir, loopback)
+	if err := c.wire(); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != c.Loopback {
+		t.Errorf("a runtime without it got %q, %v", to, err)
+	}
+	if err := c.unwire(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, link, "their own")
+	for _, step := range []func() error{c.wire, c.unwire} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		if got := tree(t, c)["opt/bin/loopback"]; got != "their own" {
+			t.Errorf("the runtime's own one is %q now", got)
+		}
 	}
 }
 
