@@ -55,9 +55,16 @@ unit:
 e2e: build test-tools
 	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./core/... ./plugins/... ./test/...
 
-# What only tests need: a static shell with tar for the images that they make.
-test-tools:
+# What only tests need: a static shell with tar for the images that they make, and an older runtime that somebody else
+# made. That one is only unpacked: nothing of it is installed or started.
+test-tools: $(BIN)/debian/usr/bin/containerd
 	@[ -x /bin/busybox ] || { apt-get update && apt-get install -y busybox-static; }
+
+$(BIN)/debian/usr/bin/containerd:
+	@mkdir -p $(BIN)/debian/packages
+	cd $(BIN)/debian/packages && { apt-get download containerd runc || { apt-get update && apt-get download containerd runc; }; }
+	for package in $(BIN)/debian/packages/*.deb; do dpkg -x $$package $(BIN)/debian; done
+	touch $@
 
 lint:
 	$(GO) vet ./... && $(GO) vet -tags e2e ./...

@@ -21,8 +21,10 @@ import (
 var fresh = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // get returns the body of a page, or an error unless the status is 200.
-func get(url string) (string, error) {
-	res, err := fresh.Get(url)
+func get(url string) (string, error) { return getBy(fresh, url) }
+
+func getBy(client *http.Client, url string) (string, error) {
+	res, err := client.Get(url)
 	if err != nil {
 		return "", err
 	}

@@ -22,6 +22,10 @@ type load struct {
 }
 
 func startLoad(url string) *load {
+	return startLoadWith(func() (string, error) { return get(url) })
+}
+
+func startLoadWith(request func() (string, error)) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{cancel: cancel}
 	for range 4 {
@@ -29,7 +33,7 @@ func startLoad(url string) *load {
 			tick := time.NewTicker(20 * time.Millisecond)
 			defer tick.Stop()
 			for ctx.Err() == nil {
-				body, err := get(url)
+				body, err := request()
 				l.mu.Lock()
 				l.sent++
 				if l.last = body; err != nil {

@@ -69,7 +69,8 @@ func root(t *testing.T) string {
 	return dir
 }
 
-func newNode(t *testing.T) *node {
+// newNode starts a node with the shipped plugins and those that more makes of its folder.
+func newNode(t *testing.T, more ...func(dir string) pluginhost.Plugin) *node {
 	t.Helper()
 	repo := root(t)
 	dir, err := os.MkdirTemp("", "ge")
@@ -78,7 +79,7 @@ func newNode(t *testing.T) *node {
 	}
 	bin := filepath.Join(dir, "bin")
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/",
-		"./cmd/plugin-runtime-containerd", "./cmd/plugin-network-cni", "./cmd/gantry-cni")
+		"./cmd/plugin-runtime-containerd", "./cmd/plugin-runtime-cri", "./cmd/plugin-network-cni", "./cmd/gantry-cni")
 	build.Dir = repo
 	if err := os.MkdirAll(bin, 0o700); err != nil {
 		t.Fatal(err)
@@ -99,10 +100,19 @@ func newNode(t *testing.T) *node {
 			}},
 		},
 	}
+	for _, plugin := range more {
+		n.config.Plugins = append(n.config.Plugins, plugin(dir))
+	}
 	n.up(t)
 	t.Cleanup(func() { n.down(t) })
 	return n
 }
+
+// networks is the only one.
+type networks struct{ *pluginhost.Host }
+
+// Networks implements attach.Networks.
+func (networks) Networks() []string { return []string{"cni"} }
 
 // up starts an agent's share of the node.
 func (n *node) up(t *testing.T) {
@@ -116,7 +126,7 @@ func (n *node) up(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.attach = &attach.Server{
-		Socket: filepath.Join(n.dir, "attach.sock"), Networks: n.host, Ledger: l,
+		Socket: filepath.Join(n.dir, "attach.sock"), Networks: networks{n.host}, Ledger: l,
 		PodCIDRs: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.244.9.0/24")} },
 	}
 	ctx, cancel := context.WithCancel(context.Background())
