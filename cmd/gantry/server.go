@@ -97,7 +97,12 @@ func newServer(ctx context.Context, c *config) (*server, error) {
 		s.listener.Close()
 		return nil, err
 	}
-	s.assemble()
+	key, err := pki.SigningKey(c.path("pki"))
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.assemble(&auth.Tokens{Key: key})
 	return s, s.writeKubeconfig()
 }
 
@@ -106,14 +111,15 @@ func (s *server) close() {
 	s.listener.Close()
 }
 
-func (s *server) assemble() {
+func (s *server) assemble(tokens *auth.Tokens) {
 	s.cache = cache.New(s.store, s.registry)
 	serviceRange := netip.MustParsePrefix(s.serviceRange) // complete has checked it
 	roles := auth.NewRBAC(s.cache, s.registry)
 	may := auth.Chain{auth.Masters{}, auth.Nodes{References: s.references()}, roles}
 	s.api = &apiserver.Server{
 		Registry: s.registry, Store: s.store, Cache: s.cache,
-		Authenticator: auth.Certificates{},
+		Authenticator: auth.Any{auth.Certificates{}, tokens},
+		Tokens:        tokens,
 		Authorizer:    may,
 		Admission: append(admission.Default(admission.Reader{Cache: s.cache, Registry: s.registry}),
 			admission.Escalation{RBAC: roles, May: may}),
@@ -126,6 +132,7 @@ func (s *server) assemble() {
 			{Name: "etcd", Probe: s.storeHealth},
 		},
 	}
+	tokens.Objects = s.api.TokenObjects()
 	s.api.Agents = s.agentTransport()
 	s.api.Init()
 	s.clientCache = client.NewCache(s.cache, s.registry)

@@ -35,7 +35,9 @@ type Server struct {
 	Cache         *cache.Cache
 	Authenticator auth.Authenticator
 	Authorizer    authorizer.UnconditionalAuthorizer
-	Admission     admission.Chain
+	// Tokens issues the tokens of service accounts; nil issues none.
+	Tokens    *auth.Tokens
+	Admission admission.Chain
 	// Agents reaches the agents' HTTPS ports for logs, exec, attach and port-forward.
 	Agents http.RoundTripper
 	// Pods reaches what runs in pods, for the proxy subresources; connections are made directly when nil.

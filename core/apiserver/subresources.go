@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -46,6 +47,10 @@ func (s *Server) subresources() map[subresource]subHandler {
 		{"", "namespaces", "finalize"}: {
 			kind: core.WithKind("Namespace"), verbs: []string{"update"},
 			body: func() runtime.Object { return &corev1.Namespace{} }, run: s.finalize,
+		},
+		{"", "serviceaccounts", "token"}: {
+			kind: authenticationv1.SchemeGroupVersion.WithKind("TokenRequest"), verbs: []string{"create"},
+			body: func() runtime.Object { return &authenticationv1.TokenRequest{} }, run: s.requestToken,
 		},
 		{"", "pods", "log"}:         {kind: core.WithKind("Pod"), verbs: []string{"get"}, connect: s.connectLog},
 		{"", "pods", "exec"}:        {kind: core.WithKind("PodExecOptions"), verbs: stream, connect: s.connectStream},
