@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
-	"testing"
 
+	"github.com/gantryio/gantry/interfaces/plugin/conformance"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -58,7 +58,7 @@ func loopbackUp() error {
 }
 
 // Namespace makes a network namespace and returns its path; both go when the test ends.
-func Namespace(t *testing.T) string {
+func Namespace(t conformance.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "netns")
 	made := make(chan error, 1)

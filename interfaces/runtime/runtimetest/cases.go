@@ -1,13 +1,17 @@
 package runtimetest
 
 import (
-	"testing"
+	"context"
+	"fmt"
+	"sync"
+	"time"
 
+	"github.com/gantryio/gantry/interfaces/plugin/conformance"
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-func (s Suite) sandbox(t *testing.T) {
+func (s Suite) sandbox(t conformance.T) {
 	ctx := start(t)
 	id, config := s.run(ctx, t, "sandbox")
 	res, err := s.Runtime.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: id})
@@ -38,7 +42,7 @@ func (s Suite) sandbox(t *testing.T) {
 	}
 }
 
-func (s Suite) container(t *testing.T) {
+func (s Suite) container(t conformance.T) {
 	ctx := start(t)
 	sandbox, config := s.run(ctx, t, "container")
 	id := s.create(ctx, t, sandbox, config, "main")
@@ -66,7 +70,7 @@ func (s Suite) container(t *testing.T) {
 	wantCode(t, "status of a removed container", err, codes.NotFound)
 }
 
-func (s Suite) events(t *testing.T) {
+func (s Suite) events(t conformance.T) {
 	ctx := start(t)
 	stream, err := s.Runtime.GetContainerEvents(ctx, &runtimeapi.GetEventsRequest{})
 	if err != nil {
@@ -104,7 +108,7 @@ func (s Suite) events(t *testing.T) {
 	await(t, stream, id, runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT)
 }
 
-func (s Suite) unknown(t *testing.T) {
+func (s Suite) unknown(t conformance.T) {
 	ctx := start(t)
 	const id = "4e1243bd22c66e76c2ba9eddc1f91394e57f9f8341c1f51ee2f3f4ab7e2b3c6f"
 	_, err := s.Runtime.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id})
@@ -121,7 +125,7 @@ func (s Suite) unknown(t *testing.T) {
 	wantCode(t, "removal of an unknown sandbox", err, codes.OK)
 }
 
-func (s Suite) images(t *testing.T) {
+func (s Suite) images(t conformance.T) {
 	ctx := start(t)
 	res, err := s.Runtime.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: s.Image}})
 	if err != nil {
@@ -140,7 +144,7 @@ func (s Suite) images(t *testing.T) {
 	}
 }
 
-func (s Suite) duplicate(t *testing.T) {
+func (s Suite) duplicate(t conformance.T) {
 	ctx := start(t)
 	_, config := s.run(ctx, t, "duplicate")
 	if _, err := s.Runtime.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: config}); err == nil {
@@ -148,7 +152,7 @@ func (s Suite) duplicate(t *testing.T) {
 	}
 }
 
-func (s Suite) stopAll(t *testing.T) {
+func (s Suite) stopAll(t conformance.T) {
 	ctx := start(t)
 	sandbox, config := s.run(ctx, t, "stop-all")
 	id := s.create(ctx, t, sandbox, config, "main")
@@ -170,7 +174,7 @@ func (s Suite) stopAll(t *testing.T) {
 	}
 }
 
-func (s Suite) stats(t *testing.T) {
+func (s Suite) stats(t conformance.T) {
 	ctx := start(t)
 	sandbox, config := s.run(ctx, t, "stats")
 	id := s.create(ctx, t, sandbox, config, "main")
@@ -191,7 +195,7 @@ func (s Suite) stats(t *testing.T) {
 	}
 }
 
-func (s Suite) filters(t *testing.T) {
+func (s Suite) filters(t conformance.T) {
 	ctx := start(t)
 	sandbox, config := s.run(ctx, t, "filters")
 	other, _ := s.run(ctx, t, "filters-other")
@@ -203,5 +207,91 @@ func (s Suite) filters(t *testing.T) {
 	list, err := s.Runtime.ListContainers(ctx, &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{PodSandboxId: sandbox}})
 	if err != nil || len(list.GetContainers()) != 1 || list.GetContainers()[0].GetId() != id {
 		t.Errorf("containers of a sandbox are %v, %v", list.GetContainers(), err)
+	}
+}
+
+func (s Suite) concurrent(t conformance.T) {
+	ctx := start(t)
+	const many = 6
+	var wg sync.WaitGroup
+	ids := make([]string, many)
+	for i := range many {
+		config := s.config(t, fmt.Sprintf("concurrent-%d", i))
+		config.Labels["suite"] = "concurrent"
+		wg.Go(func() {
+			res, err := s.Runtime.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: config})
+			if err != nil {
+				t.Errorf("run sandbox %d: %v", i, err)
+				return
+			}
+			ids[i] = res.GetPodSandboxId()
+		})
+	}
+	t.Cleanup(func() { s.removeLabelled(t, "concurrent") })
+	wg.Wait()
+	seen, addresses := map[string]bool{}, map[string]bool{}
+	for _, id := range ids {
+		if id == "" {
+			continue
+		}
+		res, err := s.Runtime.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[id], addresses[res.GetStatus().GetNetwork().GetIp()] = true, true
+	}
+	if len(seen) != many || len(addresses) != many {
+		t.Errorf("%d sandboxes that were run at the same time have %d IDs and %d addresses", many, len(seen), len(addresses))
+	}
+}
+
+// givenUp asks for a sandbox and goes away. Whatever becomes of it can be listed and removed, and its name is free again
+// then.
+func (s Suite) givenUp(t conformance.T) {
+	for i, patience := range []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond} {
+		config := s.config(t, fmt.Sprintf("given-up-%d", i))
+		config.Labels["suite"] = "given-up"
+		brief, cancel := context.WithTimeout(context.Background(), patience)
+		_, _ = s.Runtime.RunPodSandbox(brief, &runtimeapi.RunPodSandboxRequest{Config: config})
+		cancel()
+		s.reuse(t, config)
+		s.removeLabelled(t, "given-up")
+	}
+}
+
+// reuse runs a sandbox until it can be run. Nobody tells when an attempt that was given up is over.
+func (s Suite) reuse(t conformance.T, config *runtimeapi.PodSandboxConfig) {
+	ctx := start(t)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s.removeLabelled(t, "given-up")
+		_, err := s.Runtime.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: config})
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("the name of a sandbox that was given up is never free again: %v", err)
+		}
+	}
+}
+
+// removeLabelled removes the sandboxes of a label.
+func (s Suite) removeLabelled(t conformance.T, suite string) {
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	list, err := s.Runtime.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{Filter: &runtimeapi.PodSandboxFilter{LabelSelector: map[string]string{"suite": suite}}})
+	if err != nil {
+		t.Fatalf("list sandboxes: %v", err)
+	}
+	for _, item := range list.GetItems() {
+		if _, err := s.Runtime.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: item.GetId()}); err != nil {
+			t.Errorf("stop sandbox: %v", err)
+		}
+		if _, err := s.Runtime.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: item.GetId()}); err != nil {
+			t.Errorf("remove sandbox: %v", err)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/gantryio/gantry/interfaces/plugin/conformance"
 	"github.com/gantryio/gantry/interfaces/runtime"
 )
 
@@ -30,28 +31,35 @@ type Suite struct {
 }
 
 // Run runs the suite. Everything it made is removed again.
-func (s Suite) Run(t *testing.T) {
-	t.Run("a sandbox lives and dies", s.sandbox)
-	t.Run("a container lives and dies", s.container)
-	t.Run("events tell of each change", s.events)
-	t.Run("unknown things", s.unknown)
-	t.Run("images", s.images)
-	t.Run("a sandbox name is used once", s.duplicate)
-	t.Run("stopping a sandbox stops its containers", s.stopAll)
-	t.Run("statistics", s.stats)
-	t.Run("lists are filtered", s.filters)
+func (s Suite) Run(t *testing.T) { conformance.Test(t, s.Cases()) }
+
+// Cases are what Run runs.
+func (s Suite) Cases() []conformance.Case {
+	return []conformance.Case{
+		{Name: "a sandbox lives and dies", Run: s.sandbox},
+		{Name: "a container lives and dies", Run: s.container},
+		{Name: "events tell of each change", Run: s.events},
+		{Name: "unknown things", Run: s.unknown},
+		{Name: "images", Run: s.images},
+		{Name: "a sandbox name is used once", Run: s.duplicate},
+		{Name: "stopping a sandbox stops its containers", Run: s.stopAll},
+		{Name: "statistics", Run: s.stats},
+		{Name: "lists are filtered", Run: s.filters},
+		{Name: "sandboxes at the same time", Run: s.concurrent},
+		{Name: "a call that is given up", Run: s.givenUp},
+	}
 }
 
 const deadline = 60 * time.Second
 
-func start(t *testing.T) context.Context {
+func start(t conformance.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-func (s Suite) config(t *testing.T, name string) *runtimeapi.PodSandboxConfig {
+func (s Suite) config(t conformance.T, name string) *runtimeapi.PodSandboxConfig {
 	return &runtimeapi.PodSandboxConfig{
 		Metadata:     &runtimeapi.PodSandboxMetadata{Name: name, Namespace: "conformance", Uid: "uid-" + name + "-" + time.Now().Format("150405.000000")},
 		Hostname:     name,
@@ -67,7 +75,7 @@ func (s Suite) config(t *testing.T, name string) *runtimeapi.PodSandboxConfig {
 }
 
 // run starts a sandbox that is removed when the test ends.
-func (s Suite) run(ctx context.Context, t *testing.T, name string) (string, *runtimeapi.PodSandboxConfig) {
+func (s Suite) run(ctx context.Context, t conformance.T, name string) (string, *runtimeapi.PodSandboxConfig) {
 	t.Helper()
 	config := s.config(t, name)
 	res, err := s.Runtime.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: config})
@@ -88,7 +96,7 @@ func (s Suite) run(ctx context.Context, t *testing.T, name string) (string, *run
 	return id, config
 }
 
-func (s Suite) create(ctx context.Context, t *testing.T, sandbox string, config *runtimeapi.PodSandboxConfig, name string) string {
+func (s Suite) create(ctx context.Context, t conformance.T, sandbox string, config *runtimeapi.PodSandboxConfig, name string) string {
 	t.Helper()
 	res, err := s.Runtime.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{
 		PodSandboxId: sandbox, SandboxConfig: config,
@@ -106,14 +114,14 @@ func (s Suite) create(ctx context.Context, t *testing.T, sandbox string, config 
 	return res.GetContainerId()
 }
 
-func (s Suite) startContainer(ctx context.Context, t *testing.T, id string) {
+func (s Suite) startContainer(ctx context.Context, t conformance.T, id string) {
 	t.Helper()
 	if _, err := s.Runtime.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: id}); err != nil {
 		t.Fatalf("start container: %v", err)
 	}
 }
 
-func (s Suite) state(ctx context.Context, t *testing.T, id string) *runtimeapi.ContainerStatus {
+func (s Suite) state(ctx context.Context, t conformance.T, id string) *runtimeapi.ContainerStatus {
 	t.Helper()
 	res, err := s.Runtime.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id})
 	if err != nil {
@@ -122,7 +130,7 @@ func (s Suite) state(ctx context.Context, t *testing.T, id string) *runtimeapi.C
 	return res.GetStatus()
 }
 
-func wantCode(t *testing.T, what string, err error, want codes.Code) {
+func wantCode(t conformance.T, what string, err error, want codes.Code) {
 	t.Helper()
 	if got := status.Code(err); got != want {
 		t.Errorf("%s: got %v (%v), want %v", what, got, err, want)
@@ -132,7 +140,7 @@ func wantCode(t *testing.T, what string, err error, want codes.Code) {
 type eventStream = grpc.ServerStreamingClient[runtimeapi.ContainerEventResponse]
 
 // await reads events until one of the kind comes for the ID.
-func await(t *testing.T, stream eventStream, id string, kind runtimeapi.ContainerEventType) *runtimeapi.ContainerEventResponse {
+func await(t conformance.T, stream eventStream, id string, kind runtimeapi.ContainerEventType) *runtimeapi.ContainerEventResponse {
 	t.Helper()
 	for {
 		e, err := stream.Recv()

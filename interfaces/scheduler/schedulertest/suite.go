@@ -4,11 +4,13 @@ package schedulertest
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryio/gantry/interfaces/plugin/conformance"
 	"github.com/gantryio/gantry/interfaces/scheduler"
 )
 
@@ -20,51 +22,90 @@ type Suite struct {
 }
 
 // Run runs the suite.
-func (s Suite) Run(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	t.Run("a description", func(t *testing.T) {
-		d, err := s.Judge.Describe(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d.Deadline < 0 {
-			t.Errorf("the deadline is %s", d.Deadline)
-		}
-	})
-	t.Run("a verdict for each node", func(t *testing.T) {
-		for _, n := range []int{0, 1, 3, 5000} {
-			for _, v := range s.judge(ctx, t, nodes(n)) {
-				if v.Score < 0 || v.Score > scheduler.MaxScore {
-					t.Fatalf("a score is %d", v.Score)
-				}
-			}
-		}
-	})
-	t.Run("equal questions, equal answers", func(t *testing.T) {
-		if diff := cmp.Diff(s.judge(ctx, t, nodes(50)), s.judge(ctx, t, nodes(50))); diff != "" {
-			t.Error(diff)
-		}
-	})
-	t.Run("each node for itself", func(t *testing.T) {
-		all := nodes(20)
-		together := s.judge(ctx, t, all)
-		for i := range all {
-			if diff := cmp.Diff(together[i:i+1], s.judge(ctx, t, all[i:i+1])); diff != "" {
-				t.Errorf("node %d: %s", i, diff)
-			}
-		}
-	})
-	t.Run("an end of its context", func(t *testing.T) {
-		ended, end := context.WithCancel(ctx)
-		end()
-		if _, err := s.Judge.Judge(ended, s.Pod, nodes(1)); err == nil {
-			t.Error("judged after the context had ended")
-		}
-	})
+func (s Suite) Run(t *testing.T) { conformance.Test(t, s.Cases()) }
+
+// Cases are what Run runs.
+func (s Suite) Cases() []conformance.Case {
+	return []conformance.Case{
+		{Name: "a description", Run: s.description},
+		{Name: "a verdict for each node", Run: s.verdicts},
+		{Name: "equal questions, equal answers", Run: s.equal},
+		{Name: "each node for itself", Run: s.alone},
+		{Name: "questions at the same time", Run: s.concurrent},
+		{Name: "an end of its context", Run: s.ended},
+	}
 }
 
-func (s Suite) judge(ctx context.Context, t *testing.T, nodes []scheduler.Node) []scheduler.Verdict {
+func start(t conformance.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func (s Suite) description(t conformance.T) {
+	d, err := s.Judge.Describe(start(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Deadline < 0 {
+		t.Errorf("the deadline is %s", d.Deadline)
+	}
+}
+
+func (s Suite) verdicts(t conformance.T) {
+	ctx := start(t)
+	for _, n := range []int{0, 1, 3, 5000} {
+		for _, v := range s.judge(ctx, t, nodes(n)) {
+			if v.Score < 0 || v.Score > scheduler.MaxScore {
+				t.Fatalf("a score is %d", v.Score)
+			}
+		}
+	}
+}
+
+func (s Suite) equal(t conformance.T) {
+	ctx := start(t)
+	if diff := cmp.Diff(s.judge(ctx, t, nodes(50)), s.judge(ctx, t, nodes(50))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func (s Suite) alone(t conformance.T) {
+	ctx, all := start(t), nodes(20)
+	together := s.judge(ctx, t, all)
+	for i := range all {
+		if diff := cmp.Diff(together[i:i+1], s.judge(ctx, t, all[i:i+1])); diff != "" {
+			t.Errorf("node %d: %s", i, diff)
+		}
+	}
+}
+
+func (s Suite) concurrent(t conformance.T) {
+	ctx, all := start(t), nodes(100)
+	want := s.judge(ctx, t, all)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			got, err := s.Judge.Judge(ctx, s.Pod, all)
+			if err != nil {
+				t.Error(err)
+			} else if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (s Suite) ended(t conformance.T) {
+	ctx, end := context.WithCancel(start(t))
+	end()
+	if _, err := s.Judge.Judge(ctx, s.Pod, nodes(1)); err == nil {
+		t.Error("judged after the context had ended")
+	}
+}
+
+func (s Suite) judge(ctx context.Context, t conformance.T, nodes []scheduler.Node) []scheduler.Verdict {
 	t.Helper()
 	out, err := s.Judge.Judge(ctx, s.Pod, nodes)
 	if err != nil {

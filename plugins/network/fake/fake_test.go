@@ -6,6 +6,7 @@ import (
 
 	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/network/networktest"
+	"github.com/gantryio/gantry/interfaces/plugin/conformance"
 	"github.com/gantryio/gantry/interfaces/plugin/local"
 	"github.com/gantryio/gantry/plugins/network/fake"
 )
@@ -25,7 +26,7 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 			networktest.Suite{
-				Network: wire(n), Namespace: func(*testing.T) string { return "/run/netns/none" },
+				Network: wire(n), Namespace: func(conformance.T) string { return "/run/netns/none" },
 				PodCIDR: netip.MustParsePrefix("10.9.0.0/24"),
 			}.Run(t)
 		})

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gantryio/gantry/core/agent/guard"
 	"github.com/gantryio/gantry/interfaces/network"
+	"github.com/gantryio/gantry/interfaces/plugin/conformance"
 	"github.com/gantryio/gantry/interfaces/plugin/plugintest"
 	"github.com/gantryio/gantry/interfaces/service"
 	"github.com/gantryio/gantry/interfaces/service/servicetest"
@@ -185,7 +186,8 @@ func TestConformance(t *testing.T) {
 	servicetest.Suite{
 		Proxy: open(t),
 		Reach: func(to netip.AddrPort) string { name, _ := reach(to); return name },
-		Backend: func(t *testing.T) (service.Endpoint, string) {
+		Backend: func(ct conformance.T) (service.Endpoint, string) {
+			t := ct.(*testing.T)
 			p := n.pod(t)
 			return p.serve(t), p.name
 		},
