@@ -77,6 +77,7 @@ func (c Chain) Validate(ctx context.Context, a *Attributes) error {
 func Default(objects Reader) Chain {
 	return Chain{
 		NamespaceLifecycle{objects},
+		LimitRanger{objects},
 		TaintNewNodes{},
 		ServiceAccount{},
 		Priority{objects},

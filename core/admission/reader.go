@@ -60,3 +60,16 @@ func (r Reader) globalDefault(ctx context.Context) *schedulingv1.PriorityClass {
 	}
 	return found
 }
+
+// limitRanges are those of a namespace, in order of their names.
+func (r Reader) limitRanges(ctx context.Context, namespace string) []*corev1.LimitRange {
+	res := r.Registry.Resource(corev1.SchemeGroupVersion.WithResource("limitranges"))
+	if res == nil || r.Cache.Latest(ctx) != nil {
+		return nil
+	}
+	var all []*corev1.LimitRange
+	for _, e := range r.Cache.Of(res).Snapshot().From(namespace, "") {
+		all = append(all, e.Object.(*corev1.LimitRange))
+	}
+	return all
+}

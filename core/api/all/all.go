@@ -9,6 +9,8 @@ import (
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/apps"
+	"github.com/gantryio/gantry/core/api/authentication"
+	"github.com/gantryio/gantry/core/api/authorization"
 	"github.com/gantryio/gantry/core/api/batch"
 	"github.com/gantryio/gantry/core/api/coordination"
 	"github.com/gantryio/gantry/core/api/core"
@@ -32,6 +34,7 @@ func Kinds() *api.Registry {
 		core.ConfigMaps.Resource(),
 		core.Endpoints.Resource(),
 		core.Events.Resource(),
+		core.LimitRanges.Resource(),
 		core.Namespaces.Resource(),
 		core.Nodes.Resource(),
 		core.PersistentVolumeClaims.Resource(),
@@ -46,6 +49,12 @@ func Kinds() *api.Registry {
 		apps.Deployments.Resource(),
 		apps.ReplicaSets.Resource(),
 		apps.StatefulSets.Resource(),
+		authentication.SelfSubjectReviews.Resource(),
+		authentication.TokenReviews.Resource(),
+		authorization.LocalSubjectAccessReviews.Resource(),
+		authorization.SelfSubjectAccessReviews.Resource(),
+		authorization.SelfSubjectRulesReviews.Resource(),
+		authorization.SubjectAccessReviews.Resource(),
 		batch.CronJobs.Resource(),
 		batch.Jobs.Resource(),
 		coordination.Leases.Resource(),

@@ -35,6 +35,7 @@ func TestKeys(t *testing.T) {
 		"nodeplugins": "/registry/plugins.gantry.dev/nodeplugins/b", "plugins": "/registry/plugins.gantry.dev/plugins/b",
 		"pluginswaps": "/registry/plugins.gantry.dev/pluginswaps/b",
 		"leases":      "/registry/leases/a/b", "endpointslices": "/registry/endpointslices/a/b",
+		"limitranges":    "/registry/limitranges/a/b",
 		"runtimeclasses": "/registry/runtimeclasses/b", "priorityclasses": "/registry/priorityclasses/b",
 	}
 	got := map[string]string{}
