@@ -47,7 +47,16 @@ func TestStatus(t *testing.T) {
 	if !later.Conditions[0].LastTransitionTime.Equal(&s.Conditions[0].LastTransitionTime) {
 		t.Error("a heartbeat moved the transition time")
 	}
+	s.Capacity["example.com/gpu"], s.Capacity["hugepages-2Mi"] = resource.MustParse("5"), resource.MustParse("2Mi")
 	ready := testSpec().Status(s, Health{}, now)
+	for _, list := range []corev1.ResourceList{ready.Capacity, ready.Allocatable} {
+		if gpu := list["example.com/gpu"]; gpu.Value() != 5 {
+			t.Errorf("what others have put on the node is %s", gpu.String())
+		}
+		if _, ok := list["hugepages-2Mi"]; ok {
+			t.Error("the node has what its machine does not")
+		}
+	}
 	if Same(&s, &ready) {
 		t.Error("becoming ready is no change")
 	}

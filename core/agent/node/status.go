@@ -3,6 +3,7 @@ package node
 import (
 	"maps"
 	"sort"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -77,10 +78,16 @@ func (s Spec) New(h Health, now time.Time) *corev1.Node {
 	return n
 }
 
-// Status computes the status of the node. Conditions of other types stay as they are.
+// Status computes the status of the node. Conditions of other types stay as they are, and so do resources that others have
+// put on the node (those with a domain in their names).
 func (s Spec) Status(old corev1.NodeStatus, h Health, now time.Time) corev1.NodeStatus {
 	out := *old.DeepCopy()
 	out.Capacity, out.Allocatable = s.Capacity()
+	for name, q := range old.Capacity {
+		if strings.Contains(string(name), "/") {
+			out.Capacity[name], out.Allocatable[name] = q.DeepCopy(), q.DeepCopy()
+		}
+	}
 	out.NodeInfo = s.Machine.Info
 	out.NodeInfo.ContainerRuntimeVersion = h.RuntimeVersion
 	out.Addresses = nil
