@@ -116,7 +116,7 @@ func (s *server) controllers(ctx context.Context) []controller {
 func (s *server) kinds(keep func(*api.Resource) bool) []schema.GroupVersionKind {
 	var out []schema.GroupVersionKind
 	for _, r := range s.registry.All() {
-		if keep(r) {
+		if !r.Question && keep(r) {
 			out = append(out, r.GroupVersionKind())
 		}
 	}

@@ -43,6 +43,9 @@ type Kind[T any] struct {
 	// CreateOnUpdate lets PUT of an absent name create it (leases, events, endpoints…).
 	CreateOnUpdate bool
 
+	// Question says that objects are not stored: a create is a question, answered in the status at once, and there are
+	// no other verbs.
+	Question bool
 	// OrphanDependents makes a deletion without a propagation policy leave the dependents behind, as Kubernetes does
 	// for what it deleted so before there was garbage collection. OrphanWarning is then told to who asks for one.
 	OrphanDependents bool
@@ -133,6 +136,7 @@ func (k Kind[T]) describe() *Resource {
 	r.Generation, r.StatusMetadata = k.Generation, k.StatusMetadata
 	r.UnconditionalUpdateForbidden, r.CreateOnUpdate = k.UnconditionalUpdateForbidden, k.CreateOnUpdate
 	r.StatusOnCreate = k.StatusOnCreate
+	r.Question = k.Question
 	r.OrphanDependents, r.OrphanWarning = k.OrphanDependents, k.OrphanWarning
 	r.Indexed = k.Indexed
 	if k.ValidateName != nil {

@@ -28,7 +28,7 @@ type Resource struct {
 	UnconditionalUpdateForbidden bool
 	CreateOnUpdate               bool
 	StatusOnCreate               bool
-	OrphanDependents             bool
+	OrphanDependents, Question   bool
 	OrphanWarning                string
 	// HasProtobuf says that the type has a protobuf form, as all of Kubernetes' own have.
 	HasProtobuf bool

@@ -31,6 +31,9 @@ func (s *Server) Create(ctx context.Context, q *api.Request, obj api.Object) (*c
 	if err := checkTarget(q, obj); err != nil {
 		return nil, err
 	}
+	if q.Resource.Question {
+		return s.ask(ctx, q, obj)
+	}
 	prefix := obj.GetGenerateName()
 	generated := obj.GetName() == "" && prefix != ""
 	for attempt := 1; ; attempt++ {

@@ -74,7 +74,7 @@ func resourcesOf(g *api.Registry, gv schema.GroupVersion) []metav1.APIResource {
 			continue
 		}
 		out = append(out, metav1.APIResource{
-			Name: r.Plural, SingularName: r.Singular, Namespaced: r.Namespaced, Kind: r.Kind, Verbs: allVerbs,
+			Name: r.Plural, SingularName: r.Singular, Namespaced: r.Namespaced, Kind: r.Kind, Verbs: verbsOf(r),
 			ShortNames: r.Short, Categories: r.Categories,
 			StorageVersionHash: fmt.Sprintf("%x", sha256.Sum256([]byte(r.GroupVersionKind().String())))[:12],
 		})
@@ -87,6 +87,13 @@ func resourcesOf(g *api.Registry, gv schema.GroupVersion) []metav1.APIResource {
 		}
 	}
 	return out
+}
+
+func verbsOf(r *api.Resource) metav1.Verbs {
+	if r.Question {
+		return metav1.Verbs{"create"}
+	}
+	return allVerbs
 }
 
 type announced struct {
@@ -146,7 +153,7 @@ func aggregateResource(r *api.Resource) discoveryv2.APIResourceDiscovery {
 	kind := metav1.GroupVersionKind(r.GroupVersionKind())
 	out := discoveryv2.APIResourceDiscovery{
 		Resource: r.Plural, ResponseKind: &kind, Scope: scope, SingularResource: r.Singular,
-		Verbs: allVerbs, ShortNames: r.Short, Categories: r.Categories,
+		Verbs: verbsOf(r), ShortNames: r.Short, Categories: r.Categories,
 	}
 	for _, sub := range subresourcesOf(r) {
 		kind := metav1.GroupVersionKind(sub.kind)

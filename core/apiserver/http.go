@@ -167,7 +167,7 @@ func (s *Server) complete(c *call) error {
 		return errNoResource
 	}
 	c.verb = verbOf(c)
-	if c.verb == "" {
+	if c.verb == "" || r.Question && c.verb != "create" {
 		return apierrors.NewMethodNotSupported(r.GroupResource(), strings.ToLower(c.req.Method))
 	}
 	if c.connects() {

@@ -40,7 +40,9 @@ func TestKeys(t *testing.T) {
 	}
 	got := map[string]string{}
 	for _, r := range Kinds().All() {
-		got[r.Plural] = r.Key("a", "b")
+		if !r.Question {
+			got[r.Plural] = r.Key("a", "b")
+		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)

@@ -47,8 +47,12 @@ func TestEveryKindIsDescribed(t *testing.T) {
 		if r.Namespaced {
 			path = "/" + base + "/namespaces/{namespace}/" + r.Plural + "/{name}"
 		}
-		if doc.Paths[path]["patch"] == nil {
-			t.Errorf("%s: no patch at %s", r.Kind, path)
+		verb := "patch"
+		if r.Question {
+			verb, path = "post", strings.TrimSuffix(path, "/{name}")
+		}
+		if doc.Paths[path][verb] == nil {
+			t.Errorf("%s: no %s at %s", r.Kind, verb, path)
 		}
 	}
 }

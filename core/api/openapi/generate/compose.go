@@ -61,6 +61,13 @@ func (c *composer) addKind(r *api.Resource) {
 		base = "/apis/" + r.Group + "/" + r.Version
 	}
 	scoped := base
+	if r.Question {
+		if r.Namespaced {
+			scoped += "/namespaces/{namespace}"
+		}
+		c.add(scoped+"/"+r.Plural, operation{"post", "post", gvk, one, one, writeParameters})
+		return
+	}
 	if r.Namespaced {
 		scoped += "/namespaces/{namespace}"
 		c.add(base+"/"+r.Plural, operation{"get", "list", gvk, "", list, listParameters})
