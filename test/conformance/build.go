@@ -34,11 +34,48 @@ func (s *settings) build(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.install(ctx); err != nil {
+		return err
+	}
 	dir, err := goCommand(ctx, "list", "-m", "-f", "{{.Dir}}", kubernetes)
 	if err != nil {
 		return err
 	}
 	return s.buildImages(strings.TrimSpace(dir))
+}
+
+// install copies Gantry into the cache, so that it can be built anew while the tests run. Many tests ask for the runtime's
+// seccomp profile: where libseccomp is installed, runc is built with it, as stack/README.md says.
+func (s *settings) install(ctx context.Context) error {
+	to := s.path("bin")
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	if err := os.Mkdir(to, 0o755); err != nil {
+		return err
+	}
+	args := []string{"-a"}
+	for _, part := range []string{"gantry", "gantry-cni", "gantry-shim", "kubectl", "images", "plugins", "stack"} {
+		args = append(args, filepath.Join(s.bin, part))
+	}
+	if out, err := exec.CommandContext(ctx, "cp", append(args, to)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy Gantry, run `make build` first: %w\n%s", err, out)
+	}
+	if err := exec.CommandContext(ctx, "pkg-config", "--exists", "libseccomp").Run(); err != nil {
+		fmt.Println("without libseccomp-dev pods with seccompProfile RuntimeDefault do not start: their tests will fail")
+		return nil
+	}
+	runc := filepath.Join(s.path("stack"), "runc")
+	build := exec.CommandContext(ctx, "make", "--no-print-directory", "-C", "../../stack", "OUT="+s.path("stack"),
+		"RUNC_TAGS=urfave_cli_no_docs runc_nocriu seccomp", runc)
+	build.Stdout, build.Stderr = os.Stdout, os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build runc with seccomp: %w", err)
+	}
+	if out, err := exec.CommandContext(ctx, "cp", runc, filepath.Join(to, "stack/runc")).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy runc: %w\n%s", err, out)
+	}
+	return nil
 }
 
 func (s *settings) path(file string) string { return filepath.Join(s.cache, file) }

@@ -28,7 +28,8 @@ type settings struct {
 	focus, skip string
 	procs       int
 	timeout     time.Duration
-	// bin has Gantry's executables, cache what is built here, table is the file for the results.
+	// bin has Gantry's executables, while the tests run the copy of them in the cache. cache has what is built here. table is
+	// the file for the results.
 	bin, cache, table string
 	// work is a new folder for the cluster's state and the tests' reports.
 	work string
@@ -68,6 +69,7 @@ func (s *settings) run(ctx context.Context) error {
 		}
 	}
 	if s.work = os.Getenv(inside); s.work != "" {
+		s.bin = s.path("bin")
 		return s.test(ctx)
 	}
 	if os.Getuid() != 0 {
@@ -80,7 +82,7 @@ func (s *settings) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.work = work
+	s.work, s.bin = work, s.path("bin")
 	err = s.enter()
 	s.sweep()
 	return err
