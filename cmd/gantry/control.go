@@ -38,6 +38,7 @@ func (c *control) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ready", c.serveReady)
 	mux.Handle("GET /explain", explainer{c.server, c.agent})
+	mux.HandleFunc("POST /audit", c.serveAudit)
 	mux.HandleFunc("GET /images", c.serveImages)
 	mux.HandleFunc("POST /images", c.serveImport)
 	go c.preload(ctx)

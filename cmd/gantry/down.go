@@ -87,6 +87,11 @@ func (n *node) clean(ctx context.Context) error {
 
 // removePods needs the plugins and the socket that the CNI shim calls.
 func (n *node) removePods(ctx context.Context) error {
+	return n.withPlugins(ctx, n.agent.Teardown)
+}
+
+// withPlugins runs the plugins and the socket that the CNI shim calls as long as do needs them.
+func (n *node) withPlugins(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 2)
@@ -96,7 +101,7 @@ func (n *node) removePods(ctx context.Context) error {
 	err := n.host.Ready(bounded)
 	stop()
 	if err == nil {
-		err = n.agent.Teardown(ctx)
+		err = do(ctx)
 	}
 	cancel()
 	for range 2 {

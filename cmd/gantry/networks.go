@@ -60,6 +60,9 @@ func (n *node) networkUp(name string) error {
 	return fmt.Errorf("node %s has no network plugin %q, but %s", n.nodeName, name, strings.Join(networks{n.host}.Networks(), ", "))
 }
 
+// furtherBridge begins the names of further instances' bridges.
+const furtherBridge = "gantry-"
+
 // configure gives a further instance of a shipped plugin state of its own.
 func (n *node) configure(config any, instance string) any {
 	c, ok := config.(cni.Config)
@@ -67,6 +70,6 @@ func (n *node) configure(config any, instance string) any {
 		return config
 	}
 	sum := sha256.Sum256([]byte(instance))
-	c.Dir, c.Bridge = n.path("networks", instance), "gantry-"+hex.EncodeToString(sum[:4]) // of at most 15 bytes
+	c.Dir, c.Bridge = n.path("networks", instance), furtherBridge+hex.EncodeToString(sum[:4]) // of at most 15 bytes
 	return c
 }

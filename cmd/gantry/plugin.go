@@ -33,7 +33,7 @@ func newPluginCommand() *cobra.Command {
 	connect := func() (ctrlclient.WithWatch, error) { return connectTo(c, kubeconfig) }
 	cmd.AddCommand(
 		newPluginListCommand(connect), newPluginDescribeCommand(connect), newPluginLogsCommand(c),
-		newPluginSwapCommand(connect), newPluginCancelCommand(connect),
+		newPluginSwapCommand(connect), newPluginCancelCommand(connect), newPluginAuditCommand(),
 	)
 	return cmd
 }

@@ -92,3 +92,17 @@ func (a *Agent) checkNetworks(ctx context.Context, p *corev1.Pod) error {
 	}
 	return nil
 }
+
+// PodUIDs are the pods that this node deals with; nil as long as they are not known.
+func (a *Agent) PodUIDs() map[string]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.listed {
+		return nil
+	}
+	out := map[string]bool{}
+	for uid := range a.workers {
+		out[string(uid)] = true
+	}
+	return out
+}

@@ -134,6 +134,7 @@ func TestNetworksSideBySide(t *testing.T) {
 	c.kubectl(t, "-n", ns, "run", "default", "--image="+busybox, "--", "sleep", "1000")
 	c.wait(t, ns, "pod/default", "condition=Ready")
 	wantParts(t, c.exec(t, ns, "default", "ip link show eth0"), "mtu 1400")
+	nothingLeft(t, c)
 }
 
 func TestSwapNetworks(t *testing.T) {
@@ -170,4 +171,5 @@ func TestSwapNetworks(t *testing.T) {
 		}
 	}
 	l.stop(t)
+	nothingLeft(t, c)
 }

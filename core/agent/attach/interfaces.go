@@ -153,3 +153,27 @@ func (s *Server) changed() {
 		s.Changed()
 	}
 }
+
+// Busy are the sandboxes in the ledger that this process has dealt with.
+func (s *Server) Busy() map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]bool{}
+	for id := range s.touched {
+		out[id] = true
+	}
+	return out
+}
+
+// Clear lets a network plugin take away what it has of a sandbox that the ledger does not know.
+func (s *Server) Clear(ctx context.Context, name, id string) error {
+	defer s.lock(owner(id))()
+	if _, known := s.Ledger.Get(id); known {
+		return fmt.Errorf("clear %s: the ledger knows it: %w", id, plugin.ErrInvalid)
+	}
+	n, _, err := s.Networks.Network(name)
+	if err != nil {
+		return err
+	}
+	return n.Detach(ctx, network.Sandbox{ID: id})
+}

@@ -4,6 +4,7 @@
 package cni
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,11 +42,17 @@ type Config struct {
 	// Subnet is the range to use in place of the node's pod ranges. Only networks with one can give further
 	// interfaces.
 	Subnet netip.Prefix `json:"subnet,omitzero"`
-	// Bridge is the name of the default bridge; gantry0 when empty.
+	// Bridge is the name of the default bridge; DefaultBridge when empty.
 	Bridge string `json:"bridge,omitempty"`
 	// MTU of the default bridge's interfaces; the kernel's choice when 0.
 	MTU int `json:"mtu,omitempty"`
 }
+
+// DefaultBridge is the bridge of a configuration that names none.
+const DefaultBridge = "gantry0"
+
+// BridgeName is the bridge that is made if no list is given.
+func (c Config) BridgeName() string { return cmp.Or(c.Bridge, DefaultBridge) }
 
 // builtin tells that the network is the bridge and not a list of somebody else.
 func (c Config) builtin() bool { return c.Conflist == "" && len(c.List) == 0 }
@@ -75,9 +82,7 @@ func Open(c Config) (*Network, error) {
 	if c.Addresses == "" {
 		c.Addresses = filepath.Join(c.Dir, "addresses")
 	}
-	if c.Bridge == "" {
-		c.Bridge = "gantry0"
-	}
+	c.Bridge = c.BridgeName()
 	n := &Network{config: c, locks: map[string]*lock{}}
 	n.runner = libcni.NewCNIConfigWithCacheDir(c.BinDirs, n.path("cache"), nil)
 	if err := os.MkdirAll(n.path("sandboxes"), 0o700); err != nil {
