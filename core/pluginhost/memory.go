@@ -13,7 +13,25 @@ import (
 type memory struct {
 	// Configured are the plugins of the host's configuration at that time.
 	Configured json.RawMessage `json:"configured"`
-	Plugins    []Plugin        `json:"plugins"`
+	Plugins    []remembered    `json:"plugins"`
+}
+
+// remembered keeps a plugin's configuration byte by byte: the process that runs with it is recognised by the digest.
+type remembered struct {
+	Plugin
+	Config json.RawMessage
+}
+
+func (m memory) plugins() []Plugin {
+	var out []Plugin
+	for _, r := range m.Plugins {
+		p := r.Plugin
+		if len(r.Config) > 0 && string(r.Config) != "null" {
+			p.Config = r.Config
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 func (c Config) memoryFile() string { return filepath.Join(c.StateDir, "plugins.json") }
@@ -23,7 +41,15 @@ func (c Config) remember(plugins []Plugin) error {
 	if err != nil {
 		return fmt.Errorf("remember plugins: %w", err)
 	}
-	content, err := json.Marshal(memory{configured, plugins})
+	m := memory{Configured: configured}
+	for _, p := range plugins {
+		config, err := json.Marshal(p.Config)
+		if err != nil {
+			return fmt.Errorf("remember plugins: %w", err)
+		}
+		m.Plugins = append(m.Plugins, remembered{p, config})
+	}
+	content, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("remember plugins: %w", err)
 	}
@@ -51,10 +77,11 @@ func (c Config) recall() ([]Plugin, error) {
 		return nil, fmt.Errorf("recall plugins: %w", err)
 	}
 	if slices.Equal(configured, m.Configured) {
-		return m.Plugins, check(m.Plugins)
+		plugins := m.plugins()
+		return plugins, check(plugins)
 	}
 	out := slices.Clone(c.Plugins)
-	for _, p := range m.Plugins {
+	for _, p := range m.plugins() {
 		if !slices.ContainsFunc(c.Plugins, func(q Plugin) bool { return q.Kind == p.Kind && q.Name == p.Name }) {
 			out = append(out, p)
 		}
