@@ -79,7 +79,7 @@ func Default(objects Reader) Chain {
 		NamespaceLifecycle{objects},
 		LimitRanger{objects},
 		TaintNewNodes{},
-		ServiceAccount{},
+		ServiceAccount{objects},
 		Priority{objects},
 		RuntimeClass{objects},
 		DefaultTolerations{},

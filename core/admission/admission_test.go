@@ -156,7 +156,7 @@ func TestRuntimeClass(t *testing.T) {
 func TestNewPodsAndNodesAreFilledIn(t *testing.T) {
 	pod := &corev1.Pod{}
 	node := &corev1.Node{}
-	for _, p := range []Mutator{ServiceAccount{}, DefaultTolerations{}, DefaultTolerations{}, TaintNewNodes{}, TaintNewNodes{}} {
+	for _, p := range []Mutator{ServiceAccount{reader(t)}, DefaultTolerations{}, DefaultTolerations{}, TaintNewNodes{}, TaintNewNodes{}} {
 		for _, obj := range []api.Object{pod, node} {
 			refused(t, "admit", p.Admit(t.Context(), attributes(Create, nil, obj, nil)), 0, "")
 		}

@@ -22,30 +22,6 @@ func refusePod(a *Attributes, format string, args ...any) error {
 	return apierrors.NewForbidden(a.Resource.GroupResource(), a.Object.GetName(), fmt.Errorf(format, args...))
 }
 
-// ServiceAccount gives pods the account "default" when they name none.
-type ServiceAccount struct{}
-
-var _ Mutator = ServiceAccount{}
-
-// Name implements [Plugin].
-func (ServiceAccount) Name() string { return "ServiceAccount" }
-
-// Admit implements [Mutator].
-func (ServiceAccount) Admit(_ context.Context, a *Attributes) error {
-	pod := newPod(a)
-	if pod == nil {
-		return nil
-	}
-	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
-		return nil
-	}
-	if pod.Spec.ServiceAccountName == "" {
-		pod.Spec.ServiceAccountName = "default"
-	}
-	pod.Spec.DeprecatedServiceAccount = pod.Spec.ServiceAccountName
-	return nil
-}
-
 // Priority resolves a pod's priority class.
 type Priority struct{ Objects Reader }
 

@@ -18,12 +18,12 @@ type Reader struct {
 	Registry *api.Registry
 }
 
-func get[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource, name string) *T {
+func get[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource, namespace, name string) *T {
 	res := r.Registry.Resource(gvr)
 	if res == nil || r.Cache.Latest(ctx) != nil {
 		return nil
 	}
-	entry := r.Cache.Of(res).Get(res.Key("", name))
+	entry := r.Cache.Of(res).Get(res.Key(namespace, name))
 	if entry == nil {
 		return nil
 	}
@@ -32,17 +32,21 @@ func get[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource, 
 }
 
 func (r Reader) namespace(ctx context.Context, name string) *corev1.Namespace {
-	return get[corev1.Namespace](ctx, r, corev1.SchemeGroupVersion.WithResource("namespaces"), name)
+	return get[corev1.Namespace](ctx, r, corev1.SchemeGroupVersion.WithResource("namespaces"), "", name)
 }
 
 func (r Reader) runtimeClass(ctx context.Context, name string) *nodev1.RuntimeClass {
-	return get[nodev1.RuntimeClass](ctx, r, nodev1.SchemeGroupVersion.WithResource("runtimeclasses"), name)
+	return get[nodev1.RuntimeClass](ctx, r, nodev1.SchemeGroupVersion.WithResource("runtimeclasses"), "", name)
+}
+
+func (r Reader) serviceAccount(ctx context.Context, namespace, name string) *corev1.ServiceAccount {
+	return get[corev1.ServiceAccount](ctx, r, corev1.SchemeGroupVersion.WithResource("serviceaccounts"), namespace, name)
 }
 
 var priorityClasses = schedulingv1.SchemeGroupVersion.WithResource("priorityclasses")
 
 func (r Reader) priorityClass(ctx context.Context, name string) *schedulingv1.PriorityClass {
-	return get[schedulingv1.PriorityClass](ctx, r, priorityClasses, name)
+	return get[schedulingv1.PriorityClass](ctx, r, priorityClasses, "", name)
 }
 
 // globalDefault returns the lowest of the priority classes that are the default, nil without one.
