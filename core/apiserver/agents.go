@@ -117,12 +117,24 @@ func (s *Server) connectLog(w http.ResponseWriter, c *call) {
 	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		s.fail(w, jsonView, apierrors.NewGenericServerResponse(resp.StatusCode, "get", c.q.Resource.GroupResource(), c.q.Name, string(text), 0, true))
+		s.fail(w, jsonView, agentError(c, resp.StatusCode, string(text)))
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain")
 	w.WriteHeader(http.StatusOK)
 	_, _ = io.Copy(flushing{w, http.NewResponseController(w)}, resp.Body)
+}
+
+// agentError passes on what an agent says: kubectl prints the text of a bad request, such as of a container that is waiting
+// to start.
+func agentError(c *call, code int, text string) error {
+	switch code {
+	case http.StatusInternalServerError:
+		return apierrors.NewInternalError(errors.New(text))
+	case http.StatusBadRequest:
+		return apierrors.NewBadRequest(text)
+	}
+	return apierrors.NewGenericServerResponse(code, "get", c.q.Resource.GroupResource(), c.q.Name, text, 0, false)
 }
 
 func checkLogOptions(q url.Values) error {
