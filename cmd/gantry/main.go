@@ -35,7 +35,7 @@ func main() {
 }
 
 // quiet are commands whose answer is what a person wants to read.
-var quiet = map[string]bool{"down": true}
+var quiet = map[string]bool{"down": true, "audit": true}
 
 func newCommand() *cobra.Command {
 	cmd := &cobra.Command{

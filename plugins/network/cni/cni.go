@@ -274,6 +274,9 @@ func (n *Network) List(ctx context.Context) ([]string, error) {
 
 func (n *Network) recorded() ([]string, error) {
 	files, err := os.ReadDir(n.path("sandboxes"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // Stop has removed all.
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list sandboxes: %w", err)
 	}

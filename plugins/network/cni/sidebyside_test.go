@@ -249,3 +249,71 @@ func TestMissingExecutableLeaksNoAddress(t *testing.T) {
 		t.Errorf("left after detach: %v, %v", ids, err)
 	}
 }
+
+// TestDeathDuringAttach shows what the next process makes of the records that one left when it died.
+func TestDeathDuringAttach(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		leave func(t *testing.T, dir string, a network.Attachment)
+	}{
+		{name: "before the result was written", leave: func(t *testing.T, dir string, _ network.Attachment) {
+			file := filepath.Join(dir, "cni-one0", "sandboxes", "pod")
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var record map[string]json.RawMessage
+			if err := json.Unmarshal(raw, &record); err != nil || record["result"] == nil {
+				t.Fatalf("record %s: %v", raw, err)
+			}
+			delete(record, "result")
+			if raw, err = json.Marshal(record); err == nil {
+				err = os.WriteFile(file, raw, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "before the route was made", leave: func(t *testing.T, _ string, a network.Attachment) {
+			for _, r := range routesTo(t, a) {
+				if err := netlink.RouteDel(&r); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := network.Sandbox{ID: "pod", NetNS: plugintest.Namespace(t), PodCIDRs: podRange}
+			a, err := with(t, dir, cni.Config{Bridge: "one0"}).Attach(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.leave(t, dir, a)
+			next := with(t, dir, cni.Config{Bridge: "one0"})
+			if a, err = next.Attach(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if got := reserved(t, filepath.Join(dir, "addresses")); len(got) != 1 || len(routesTo(t, a)) != 1 {
+				t.Errorf("after the second attach: addresses %v, routes %v", got, routesTo(t, a))
+			}
+			if err := next.Detach(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if got := reserved(t, filepath.Join(dir, "addresses")); len(got) != 0 || len(routesTo(t, a)) != 0 {
+				t.Errorf("after detach: addresses %v, routes %v", got, routesTo(t, a))
+			}
+		})
+	}
+}
+
+// routesTo are the routes that lead to a pod alone.
+func routesTo(t *testing.T, a network.Attachment) []netlink.Route {
+	t.Helper()
+	ip := net.IP(a.Addresses[0].Prefix.Addr().AsSlice())
+	all, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: &net.IPNet{IP: ip, Mask: net.CIDRMask(32, 32)}}, netlink.RT_FILTER_DST)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
