@@ -80,12 +80,12 @@ generate:
 bench: build
 	$(GO) run ./test/bench
 
-# conformance runs Kubernetes' own tests, the apps and scheduling ones of its conformance suite unless FOCUS says otherwise,
+# conformance runs Kubernetes' own tests, the apps and scheduling ones of its conformance suite unless FOCUS and SKIP say otherwise,
 # and writes docs/conformance.md. The first time it builds them, which takes minutes. They ask for seccomp, and so runc is
 # built with it.
 conformance: build test-tools
 	@pkg-config --exists libseccomp || { apt-get update && apt-get install -y pkg-config libseccomp-dev; }
-	cd test/conformance && GOWORK=off $(GO) run . $(if $(FOCUS),-focus '$(FOCUS)')
+	cd test/conformance && GOWORK=off $(GO) run . $(if $(FOCUS),-focus '$(FOCUS)') $(if $(SKIP),-skip '$(SKIP)')
 
 clean:
 	rm -rf $(BIN)

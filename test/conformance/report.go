@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 )
@@ -139,8 +140,9 @@ func render(rows []result) string {
 		count[r.verdict]++
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Kubernetes' own tests\n\nWritten by `make conformance [FOCUS=regexp]`, which runs the e2e.test of Kubernetes against a fresh cluster of one node\n"+
-		"(see [test/conformance](../test/conformance)). %d pass, %d fail, %d were not run.\n\n", count[passed], count[failed], count[notRun])
+	fmt.Fprintf(&b, "# Kubernetes' own tests\n\nWritten by `make conformance [FOCUS=regexp]`, which runs the e2e.test of Kubernetes %s against a fresh\n"+
+		"cluster of one node whose runc is built with seccomp (see [test/conformance](../test/conformance)). Tests that were\n"+
+		"left out keep the result of the run before.\n\n%d pass, %d fail, %d were not run.\n\n", version(), count[passed], count[failed], count[notRun])
 	b.WriteString("| result | test | what it said, or what it needs |\n|---|---|---|\n")
 	for _, r := range rows {
 		note := r.note
@@ -152,11 +154,24 @@ func render(rows []result) string {
 	return b.String()
 }
 
+// version is that of the tests.
+func version() string {
+	info, _ := debug.ReadBuildInfo()
+	for _, m := range info.Deps {
+		if m.Path == kubernetes {
+			return m.Version
+		}
+	}
+	return ""
+}
+
 // verdictWriter passes on only the lines that say what became of tests.
 type verdictWriter struct {
 	to io.Writer
 	// rest is the beginning of a line.
 	rest string
+	// named says that the next line is the name of a test that has failed.
+	named bool
 }
 
 var verdictLine = regexp.MustCompile(`^\s*\[(FAIL|PANICKED|TIMEDOUT|INTERRUPTED|SKIPPED)\]|^(Ran|PASS|FAIL|SUCCESS)|^• `)
@@ -170,7 +185,9 @@ func (w *verdictWriter) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		w.rest = rest
-		if verdictLine.MatchString(line) {
+		pass := w.named || verdictLine.MatchString(line)
+		w.named = strings.HasPrefix(line, "• [")
+		if pass {
 			if _, err := fmt.Fprintln(w.to, line); err != nil {
 				return 0, err
 			}

@@ -75,12 +75,12 @@ func TestTable(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	var out strings.Builder
 	w := &verdictWriter{to: &out}
-	for _, part := range []string{"noise\n• [FAI", "LED] [5 seconds]\n  [FAIL] a te", "st\nRan 1 of 2 Specs\nmore"} {
+	for _, part := range []string{"noise\n• [FAI", "LED] [5 seconds]\n[sig-apps] a te", "st\nnoise\n  [FAIL] a te", "st\nRan 1 of 2 Specs\nmore"} {
 		if _, err := w.Write([]byte(part)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := "• [FAILED] [5 seconds]\n  [FAIL] a test\nRan 1 of 2 Specs\n"
+	want := "• [FAILED] [5 seconds]\n[sig-apps] a test\n  [FAIL] a test\nRan 1 of 2 Specs\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
