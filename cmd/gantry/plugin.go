@@ -33,7 +33,7 @@ func newPluginCommand() *cobra.Command {
 	connect := func() (ctrlclient.WithWatch, error) { return connectTo(c, kubeconfig) }
 	cmd.AddCommand(
 		newPluginListCommand(connect), newPluginDescribeCommand(connect), newPluginLogsCommand(c),
-		newPluginSwapCommand(connect), newPluginCancelCommand(connect), newPluginAuditCommand(),
+		newPluginSwapCommand(connect), newPluginCancelCommand(connect), newPluginVerifyCommand(), newPluginAuditCommand(),
 	)
 	return cmd
 }
@@ -139,7 +139,7 @@ func describePlugin(ctx context.Context, api ctrlclient.Client, out io.Writer, n
 	}
 	fmt.Fprintf(out, "Name:      %s\n", name)
 	if declared {
-		fmt.Fprintf(out, "Type:      %s\nSource:    %s\nPriority:  %d\nDisabled:  %t\n", p.Spec.Type, sourceOf(&p.Spec.Source), p.Spec.Priority, p.Spec.Disabled)
+		fmt.Fprintf(out, "Type:      %s\nSource:    %s\nPriority:  %d\nDisabled:  %t\n", p.Spec.Type, &p.Spec.Source, p.Spec.Priority, p.Spec.Disabled)
 		if p.Spec.Config != nil {
 			fmt.Fprintf(out, "Config:    %s\n", p.Spec.Config.Raw)
 		}
@@ -161,18 +161,6 @@ func describePlugin(ctx context.Context, api ctrlclient.Client, out io.Writer, n
 		}
 	}
 	return nil
-}
-
-func sourceOf(s *v1alpha1.Source) string {
-	switch {
-	case s.Builtin != "":
-		return "builtin " + s.Builtin
-	case s.Executable != nil:
-		return s.Executable.Path + " sha256:" + s.Executable.SHA256
-	case s.Image != nil:
-		return s.Image.Reference
-	}
-	return "unix://" + s.Endpoint
 }
 
 func newPluginLogsCommand(c *config) *cobra.Command {

@@ -9,7 +9,6 @@ import (
 	"encoding"
 	"encoding/json"
 	"reflect"
-	"strings"
 	"sync"
 )
 
@@ -109,9 +108,13 @@ type member struct {
 const maxMembers = 128
 
 func structure(t reflect.Type, open map[reflect.Type]plan) plan {
-	members := map[string]*member{}
-	if !collect(t, nil, members, open) || len(members) > maxMembers {
+	fields, ok := fieldsOf(t, nil)
+	if !ok || len(fields) > maxMembers {
 		return giveUp
+	}
+	members := map[string]*member{}
+	for i, f := range fields {
+		members[f.name] = &member{index: f.index, number: uint(i), plan: part(f.typ, open)}
 	}
 	return func(d *decoder, v reflect.Value) bool {
 		var seen [maxMembers / 64]uint64
@@ -128,32 +131,4 @@ func structure(t reflect.Type, open map[reflect.Type]plan) plan {
 			return m.plan(d, field)
 		})
 	}
-}
-
-// collect adds the fields of t, and those of the structs that it embeds without a name. It refuses what
-// would need the rules of precedence between equal names.
-func collect(t reflect.Type, path []int, members map[string]*member, open map[reflect.Type]plan) bool {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		tag := f.Tag.Get("json")
-		name, options, _ := strings.Cut(tag, ",")
-		if tag == "-" || !f.IsExported() && !f.Anonymous {
-			continue
-		}
-		index := append(append([]int(nil), path...), i)
-		if f.Anonymous && name == "" {
-			if f.Type.Kind() != reflect.Struct || !collect(f.Type, index, members, open) {
-				return false
-			}
-			continue
-		}
-		if name == "" {
-			name = f.Name
-		}
-		if members[name] != nil || strings.Contains(options, "string") || !f.IsExported() {
-			return false
-		}
-		members[name] = &member{index: index, number: uint(len(members)), plan: part(f.Type, open)}
-	}
-	return true
 }

@@ -16,9 +16,17 @@ type column struct {
 }
 
 func structWriter(t reflect.Type, open map[reflect.Type]bool) writer {
-	var columns []column
-	if !columnsOf(t, nil, map[string]bool{}, &columns, open) {
+	fields, ok := fieldsOf(t, nil)
+	if !ok {
 		return cannotWrite
+	}
+	columns := make([]column, len(fields))
+	for i, f := range fields {
+		name, err := json.Marshal(f.name)
+		if err != nil {
+			return cannotWrite
+		}
+		columns[i] = column{index: f.index, name: append(name, ':'), skip: skipOf(f.typ, f.options), write: compileWriter(f.typ, open)}
 	}
 	return func(e *encoder, v reflect.Value) bool {
 		if !e.enter() {
@@ -48,37 +56,6 @@ func structWriter(t reflect.Type, open map[reflect.Type]bool) writer {
 		e.depth--
 		return true
 	}
-}
-
-// columnsOf is collect for writing.
-func columnsOf(t reflect.Type, path []int, taken map[string]bool, out *[]column, open map[reflect.Type]bool) bool {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		tag := f.Tag.Get("json")
-		name, options, _ := strings.Cut(tag, ",")
-		if tag == "-" || !f.IsExported() && !f.Anonymous {
-			continue
-		}
-		index := append(append([]int(nil), path...), i)
-		if f.Anonymous && name == "" {
-			if f.Type.Kind() != reflect.Struct || !columnsOf(f.Type, index, taken, out, open) {
-				return false
-			}
-			continue
-		}
-		if name == "" {
-			name = f.Name
-		}
-		quoted, err := json.Marshal(name)
-		if taken[name] || strings.Contains(options, "string") || !f.IsExported() || err != nil {
-			return false
-		}
-		taken[name] = true
-		*out = append(*out, column{
-			index: index, name: append(quoted, ':'), skip: skipOf(f.Type, options), write: compileWriter(f.Type, open),
-		})
-	}
-	return true
 }
 
 func skipOf(t reflect.Type, options string) func(reflect.Value) bool {

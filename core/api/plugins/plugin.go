@@ -42,7 +42,7 @@ var Plugins = api.Kind[v1alpha1.Plugin]{
 		{Name: "Updated", Type: "integer", Description: "Nodes that run this generation.", Cell: func(p *v1alpha1.Plugin) any { return p.Status.NodesUpdated }},
 		{Name: "Pods", Type: "integer", Description: "Pods that depend on it.", Cell: func(p *v1alpha1.Plugin) any { return p.Status.Pods }},
 		api.AgeColumn[v1alpha1.Plugin](),
-		{Name: "Source", Priority: 1, Description: "Where it comes from.", Cell: func(p *v1alpha1.Plugin) any { return describeSource(&p.Spec.Source) }},
+		{Name: "Source", Priority: 1, Description: "Where it comes from.", Cell: func(p *v1alpha1.Plugin) any { return p.Spec.Source.String() }},
 		{Name: "Priority", Type: "integer", Priority: 1, Description: "The highest of a type is the default.", Cell: func(p *v1alpha1.Plugin) any { return p.Spec.Priority }},
 		{Name: "Status", Priority: 1, Description: "What is wrong, if something is.", Cell: pluginState},
 	},
@@ -52,18 +52,6 @@ func setDefault[T any](field **T, value T) {
 	if *field == nil {
 		*field = &value
 	}
-}
-
-func describeSource(s *v1alpha1.Source) string {
-	switch {
-	case s.Builtin != "":
-		return "builtin " + s.Builtin
-	case s.Executable != nil:
-		return s.Executable.Path
-	case s.Image != nil:
-		return s.Image.Reference
-	}
-	return "unix://" + s.Endpoint
 }
 
 func pluginState(p *v1alpha1.Plugin) any {

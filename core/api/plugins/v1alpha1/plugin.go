@@ -77,6 +77,19 @@ type Source struct {
 	Endpoint string `json:"endpoint,omitempty"`
 }
 
+// String says where a plugin comes from.
+func (s *Source) String() string {
+	switch {
+	case s.Builtin != "":
+		return "builtin " + s.Builtin
+	case s.Executable != nil:
+		return s.Executable.Path
+	case s.Image != nil:
+		return s.Image.Reference
+	}
+	return "unix://" + s.Endpoint
+}
+
 // Executable is a file that must have the given content.
 type Executable struct {
 	// Path is absolute.
