@@ -34,6 +34,8 @@ type Config struct {
 	Plugins []Plugin
 	// Environment is added to the plugins' environment.
 	Environment []string
+	// LongestPause bounds the back-off before a plugin is launched again; 10 s when 0.
+	LongestPause time.Duration
 }
 
 // Plugin is one plugin to run.

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -142,7 +143,7 @@ func (i *instance) run(ctx context.Context) {
 		slog.Warn("plugin is down", "plugin", i.conn.name, "error", err, "again", wait)
 		select {
 		case <-time.After(wait):
-			wait = min(wait*2, lastBackOff)
+			wait = min(wait*2, cmp.Or(i.config.LongestPause, lastBackOff))
 		case <-i.renew:
 			wait = firstBackOff
 		case <-ctx.Done():
