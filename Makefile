@@ -53,7 +53,7 @@ unit:
 
 # e2e runs real containers, as root, each test in network namespaces of its own without an uplink.
 e2e: build test-tools
-	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./core/... ./plugins/... ./test/...
+	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./cmd/... ./core/... ./plugins/... ./test/...
 
 # What only tests need: a static shell with tar for the images that they make, and an older runtime that somebody else
 # made. That one is only unpacked: nothing of it is installed or started.
