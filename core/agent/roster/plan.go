@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
@@ -68,7 +69,7 @@ func decide(in input) decision {
 		out.nameDefaults()
 		return out
 	}
-	priority := map[ref]int32{}
+	priority, declared := map[ref]int32{}, map[ref]metav1.Time{}
 	for i := range in.objects {
 		o := &in.objects[i]
 		kind, known := kinds[o.Spec.Type]
@@ -81,7 +82,7 @@ func decide(in input) decision {
 			out.refused[ref{kind, o.Name}] = err
 			continue
 		}
-		priority[refOf(p)] = o.Spec.Priority
+		priority[refOf(p)], declared[refOf(p)] = o.Spec.Priority, o.CreationTimestamp
 		out.run = append(out.run, p)
 	}
 	slices.SortStableFunc(out.run, func(a, b pluginhost.Plugin) int {
@@ -89,6 +90,7 @@ func decide(in input) decision {
 			cmp.Compare(a.Kind, b.Kind),
 			first(in.defaults[types[b.Kind]] == b.Name, in.defaults[types[a.Kind]] == a.Name),
 			cmp.Compare(priority[refOf(b)], priority[refOf(a)]),
+			declared[refOf(a)].Compare(declared[refOf(b)].Time),
 			cmp.Compare(a.Name, b.Name),
 		)
 	})

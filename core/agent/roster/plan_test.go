@@ -34,6 +34,11 @@ func declared(name string, t v1alpha1.Type, change func(s *v1alpha1.PluginSpec))
 	return p
 }
 
+func younger(p v1alpha1.Plugin) v1alpha1.Plugin {
+	p.CreationTimestamp = metav1.Unix(1e9, 0)
+	return p
+}
+
 func socket(s *v1alpha1.PluginSpec) { s.Source = v1alpha1.Source{Endpoint: "/run/x.sock"} }
 
 func TestDecide(t *testing.T) {
@@ -54,8 +59,8 @@ func TestDecide(t *testing.T) {
 			in: input{objects: []v1alpha1.Plugin{containerd, declared("x", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { socket(s); s.Priority = 1 })}},
 		},
 		{
-			name: "equal priorities go by name", run: []string{"runtime/a", "runtime/containerd"},
-			in: input{objects: []v1alpha1.Plugin{containerd, declared("a", v1alpha1.Runtime, socket)}},
+			name: "of equal priorities the oldest", run: []string{"runtime/containerd", "runtime/a", "runtime/b"},
+			in: input{objects: []v1alpha1.Plugin{younger(declared("b", v1alpha1.Runtime, socket)), younger(declared("a", v1alpha1.Runtime, socket)), containerd}},
 		},
 		{
 			name: "the node's own default is before all", run: []string{"runtime/x", "runtime/containerd"},

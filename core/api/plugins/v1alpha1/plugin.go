@@ -48,8 +48,8 @@ type PluginSpec struct {
 	// +optional
 	// +listType=set
 	Handlers []string `json:"handlers,omitempty"`
-	// Priority decides which plugin of a type is a node's default: the highest, and of equals the one whose name
-	// sorts first.
+	// Priority decides which plugin of a type is a node's default: the highest, and of equals the oldest, so that a
+	// further plugin changes nothing by being declared.
 	// +optional
 	Priority int32 `json:"priority,omitempty"`
 	// Disabled takes the plugin from all nodes without forgetting it.
