@@ -124,7 +124,7 @@ func (w *worker) releaseVolumes() func(context.Context) func() {
 				w.obs.Volumes = w.failure(w.obs.Volumes, "FailedUnmount", err)
 				return
 			}
-			w.obs.VolumesReleased = true
+			w.obs.VolumesReleased, w.obs.Cleared = true, whole
 		}
 	}
 }

@@ -132,7 +132,9 @@ type Observed struct {
 	// VolumesReady tells that volumes are mounted, VolumesReleased that they are gone for good.
 	VolumesReady    bool
 	VolumesReleased bool
-	Busy            map[Subject]bool
+	// Cleared tells that the cgroup and the logs of a pod that is deleted are gone as well.
+	Cleared bool
+	Busy    map[Subject]bool
 	// Killing holds until when a kill in flight lets a container live.
 	Killing map[string]time.Time
 	// Gone tells that the API has no such pod any more.

@@ -133,7 +133,7 @@ func (pl *Plan) clean(o *Observed, now time.Time) {
 	if len(o.Sandboxes) > 0 || len(o.Containers) > 0 || len(o.Busy) > 0 {
 		return
 	}
-	if !o.VolumesReleased {
+	if !o.Cleared {
 		if o.Volumes != nil && o.Volumes.RetryAt.After(now) {
 			pl.wakeAt(o.Volumes.RetryAt)
 			return

@@ -89,7 +89,7 @@ func sandboxDown(stopped bool) observed {
 }
 
 func gone(o *Observed)     { o.Gone = true }
-func released(o *Observed) { o.VolumesReleased = true }
+func released(o *Observed) { o.VolumesReleased, o.Cleared = true, true }
 
 func TestMake(t *testing.T) {
 	failedImage := func(o *Observed) {
@@ -210,6 +210,10 @@ func TestMake(t *testing.T) {
 			obs: []observed{sandboxDown(true), container("app", 0, Exited, 0)},
 		},
 		{name: "a pod that is gone is cleared", pod: newPod(), obs: []observed{gone, sandboxDown(true), container("app", 0, Exited, 0)}, want: []string{"RemoveSandbox s0"}},
+		{
+			name: "what a pod that ended by itself has kept goes last, too", pod: newPod(),
+			obs: []observed{gone, func(o *Observed) { o.VolumesReleased = true }}, want: []string{"ReleaseVolumes"},
+		},
 		{name: "volumes go last", pod: newPod(), obs: []observed{gone}, want: []string{"ReleaseVolumes"}},
 		{name: "and then it is over", pod: newPod(), obs: []observed{gone, released}, done: true},
 		{name: "a deleted pod that never ran is told at once", pod: newPod(deleted(30 * time.Second)), want: []string{"DeletePod"}},
