@@ -159,19 +159,22 @@ func (h *Host) Set(ctx context.Context, plugins []Plugin) error {
 		return err
 	}
 	var errs []error
-	for _, i := range h.arrange(plugins) {
+	gone, changed := h.arrange(plugins)
+	for _, i := range gone {
 		if i.cancel != nil {
 			i.cancel()
 			<-i.ended
 		}
 		errs = append(errs, i.stop(ctx))
 	}
-	h.changes.notify()
+	if changed {
+		h.changes.notify()
+	}
 	return errors.Join(errs...)
 }
 
-// arrange makes plugins the instances and returns those that are no more.
-func (h *Host) arrange(plugins []Plugin) (gone []*instance) {
+// arrange makes plugins the instances, returns those that are no more, and tells whether anything is different.
+func (h *Host) arrange(plugins []Plugin) (gone []*instance, changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var next []*instance
@@ -183,7 +186,7 @@ func (h *Host) arrange(plugins []Plugin) (gone []*instance) {
 			next = append(next, i)
 			continue
 		}
-		h.instances[n].want(p)
+		changed = h.instances[n].want(p) || changed
 		next = append(next, h.instances[n])
 	}
 	for _, i := range h.instances {
@@ -191,8 +194,9 @@ func (h *Host) arrange(plugins []Plugin) (gone []*instance) {
 			gone = append(gone, i)
 		}
 	}
+	changed = changed || !slices.Equal(h.instances, next)
 	h.instances = next
-	return gone
+	return gone, changed
 }
 
 // Plugins returns what New and Set were given last.

@@ -73,21 +73,23 @@ func (i *instance) plugin() Plugin {
 
 // want changes what is wanted. What calls see of it, such as handlers, holds at once; the process is replaced if it
 // has another executable or configuration.
-func (i *instance) want(p Plugin) {
+func (i *instance) want(p Plugin) (changed bool) {
 	i.mu.Lock()
 	same := sameProcess(p, i.wanted)
 	if same && i.now.Generation == i.wanted.Generation {
 		i.now.Generation = p.Generation
 	}
+	changed = !same || p.Generation != i.wanted.Generation || !slices.Equal(p.Handlers, i.wanted.Handlers)
 	i.wanted = p
 	i.mu.Unlock()
 	if same {
-		return
+		return changed
 	}
 	select {
 	case i.renew <- struct{}{}:
 	default:
 	}
+	return changed
 }
 
 func (i *instance) describe() Instance {

@@ -136,3 +136,32 @@ func TestTheNextHostFindsWhatWasSet(t *testing.T) {
 		t.Errorf("got %v", p)
 	}
 }
+
+// Whoever sets plugins when something changes must not wake himself.
+func TestSettingTheSameChangesNothing(t *testing.T) {
+	ctx, c := deadline(t), place(t)
+	h, _ := run(t, c)
+	ready(ctx, t, h)
+	both := []pluginhost.Plugin{fakeNetwork("second", "10.8.0.0/24", 3), c.Plugins[0]}
+	if err := h.Set(ctx, both); err != nil {
+		t.Fatal(err)
+	}
+	until(ctx, t, h, func(all []pluginhost.Instance) bool { return len(all) == 2 && all[0].Up && all[1].Up })
+	changed := h.Changed()
+	if err := h.Set(ctx, both); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-changed:
+		t.Error("the same plugins are a change")
+	default:
+	}
+	if err := h.Set(ctx, []pluginhost.Plugin{both[1], both[0]}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-changed:
+	default:
+		t.Error("another default is no change")
+	}
+}
