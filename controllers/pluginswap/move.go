@@ -54,7 +54,7 @@ func (p *plan) move(s *v1alpha1.PluginSwap, w world, n *v1alpha1.SwapNode, from,
 		n.Message = waits
 		return false
 	}
-	if text := unsettled(w, here.pods[to]); text != "" {
+	if text := unsettled(here.pods[to]); text != "" {
 		n.Message = text
 		return false
 	}
@@ -97,7 +97,7 @@ func (p *plan) replace(w world, pod *corev1.Pod) string {
 			return fmt.Sprintf("pod %s/%s ends", o.Namespace, o.Name)
 		case ready(o) || o.Status.Phase == corev1.PodSucceeded:
 			healthy++
-		case o != pod && o.UID != pod.UID && owner.Kind == "DaemonSet":
+		case o.UID != pod.UID && owner.Kind == "DaemonSet":
 			return fmt.Sprintf("pod %s/%s is not ready", o.Namespace, o.Name)
 		}
 	}
@@ -109,7 +109,7 @@ func (p *plan) replace(w world, pod *corev1.Pod) string {
 }
 
 // unsettled says which of the pods that have arrived is not ready yet.
-func unsettled(w world, pods []*corev1.Pod) string {
+func unsettled(pods []*corev1.Pod) string {
 	for _, pod := range pods {
 		owner := metav1.GetControllerOf(pod)
 		if owner == nil || pod.DeletionTimestamp != nil || ready(pod) ||
