@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/proxy"
 	serverproxy "k8s.io/apiserver/pkg/util/proxy"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
+
+	"github.com/gantryio/gantry/core/upgrade"
 )
 
 // podTarget finds the container that a log or stream request means and its agent's URL.
@@ -182,7 +184,7 @@ func (s *Server) connectStream(w http.ResponseWriter, c *call) {
 			handler = serverproxy.NewStreamTranslatorHandler(u, s.Agents, 0, streamOptions(c.query))
 		}
 	}
-	handler.ServeHTTP(w, c.req.WithContext(c.ctx))
+	handler.ServeHTTP(upgrade.Patient(w), c.req.WithContext(c.ctx))
 }
 
 func streamOptions(q url.Values) serverproxy.Options {

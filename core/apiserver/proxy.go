@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/upgrade"
 )
 
 // proxyVerbs are those of the methods that are passed on.
@@ -50,7 +51,7 @@ func (s *Server) connectProxy(w http.ResponseWriter, c *call) {
 	}
 	req := c.req.Clone(c.ctx)
 	withoutCredentials(req.Header)
-	proxy.NewUpgradeAwareHandler(u, transport, true, false, streamErrors{s}).ServeHTTP(w, req)
+	proxy.NewUpgradeAwareHandler(u, transport, true, false, streamErrors{s}).ServeHTTP(upgrade.Patient(w), req)
 }
 
 // tail is what follows ".../proxy" in the path.

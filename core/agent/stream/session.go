@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/proxy"
+
+	"github.com/gantryio/gantry/core/upgrade"
 )
 
 func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
@@ -80,7 +82,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, u *url.URL, err
 		return
 	}
 	h := proxy.NewUpgradeAwareHandler(u, nil, false, true, responder{})
-	h.ServeHTTP(w, r)
+	h.ServeHTTP(upgrade.Patient(w), r)
 }
 
 type responder struct{}
