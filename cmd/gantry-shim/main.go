@@ -29,6 +29,8 @@ func main() {
 		}
 	}
 	shim := os.Getenv(shimEnv)
+	// The small heap is containerd's: of shims and runc there are many, and most of them live shorter than a collection takes.
+	_ = os.Unsetenv("GOGC")
 	err := syscall.Exec(shim, append([]string{shim}, os.Args[1:]...), os.Environ())
 	fmt.Fprintln(os.Stderr, "run", shim+":", err)
 	os.Exit(1)

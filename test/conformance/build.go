@@ -67,7 +67,7 @@ func (s *settings) install(ctx context.Context) error {
 	}
 	runc := filepath.Join(s.path("stack"), "runc")
 	build := exec.CommandContext(ctx, "make", "--no-print-directory", "-C", "../../stack", "OUT="+s.path("stack"),
-		"RUNC_TAGS=urfave_cli_no_docs runc_nocriu seccomp", runc)
+		"SECCOMP=seccomp", runc)
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build runc with seccomp: %w", err)
