@@ -216,7 +216,7 @@ func (s *server) serve(ctx context.Context) error {
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.ServeTLS(s.listener, "", "") }()
+	go func() { failed <- srv.ServeTLS(apiserver.Gather(s.listener), "", "") }()
 	slog.Info("API is served", "address", s.listener.Addr())
 	close(s.ready)
 	select {
