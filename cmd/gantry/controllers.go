@@ -112,11 +112,11 @@ func (s *server) controllers(ctx context.Context) []controller {
 	return out
 }
 
-// kinds lists the served kinds that keep wants.
+// kinds lists the stored kinds that keep wants.
 func (s *server) kinds(keep func(*api.Resource) bool) []schema.GroupVersionKind {
 	var out []schema.GroupVersionKind
-	for _, r := range s.registry.All() {
-		if !r.Question && keep(r) {
+	for _, r := range s.registry.Stored() {
+		if keep(r) {
 			out = append(out, r.GroupVersionKind())
 		}
 	}

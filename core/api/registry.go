@@ -32,11 +32,31 @@ func NewRegistry(list ...*Resource) *Registry {
 		g.byGVK[r.GroupVersionKind()] = r
 		g.byType[r.typ] = r
 	}
+	for _, r := range list {
+		if r.toStored != nil {
+			r.stored = storedOf(list, r)
+		}
+	}
 	return g
 }
 
-// All returns the kinds in the order of their declaration; the caller must not change the slice.
+func storedOf(list []*Resource, r *Resource) *Resource {
+	for _, other := range list {
+		if other.toStored == nil && other.GroupResource() == r.GroupResource() {
+			return other
+		}
+	}
+	panic(fmt.Sprintf("declared without its stored version: %s", r.GroupVersionResource()))
+}
+
+// All returns the kinds in the order of their declaration, each in all of its versions; the caller must not change the
+// slice.
 func (g *Registry) All() []*Resource { return g.list }
+
+// Stored returns the kinds of which there are objects in the store, each once, in its stored version.
+func (g *Registry) Stored() []*Resource {
+	return slices.DeleteFunc(slices.Clone(g.list), func(r *Resource) bool { return r.Question || r.Stored() != r })
+}
 
 // Resource finds a kind by its URL, nil when it is not served.
 func (g *Registry) Resource(gvr schema.GroupVersionResource) *Resource { return g.byGVR[gvr] }

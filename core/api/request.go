@@ -4,8 +4,12 @@ import "k8s.io/apiserver/pkg/authentication/user"
 
 // Request tells who asks for what. Parts that run in the server's process use it in place of a URL.
 type Request struct {
-	User                         user.Info
-	Resource                     *Resource
+	User user.Info
+	// Resource is the kind in its stored version, in which objects are given and returned.
+	Resource *Resource
+	// Version is the version that the client speaks where that is another one: in it patches are meant and field
+	// ownership is recorded.
+	Version                      *Resource
 	Namespace, Name, Subresource string
 	// Manager is the field manager that a write is recorded under.
 	Manager string
@@ -18,3 +22,11 @@ type Request struct {
 
 // Key is where the object of the request is stored.
 func (q *Request) Key() string { return q.Resource.Key(q.Namespace, q.Name) }
+
+// Spoken is the kind in the version that the client speaks.
+func (q *Request) Spoken() *Resource {
+	if q.Version != nil {
+		return q.Version
+	}
+	return q.Resource
+}

@@ -50,6 +50,10 @@ type Resource struct {
 	Fields  map[string]func(obj Object) string
 	Indexed []string
 
+	// Of another version than the stored one: see [Version].
+	stored               *Resource
+	toStored, fromStored func(obj Object) Object
+
 	typ    reflect.Type
 	status int   // index of the Status field, or -1
 	body   []int // indexes of all fields but TypeMeta, ObjectMeta and Status
@@ -61,8 +65,14 @@ func newResource(group, version, kind, plural string, zero Object) *Resource {
 		Singular: strings.ToLower(kind), StoragePrefix: plural,
 		ValidateName: validation.NameIsDNSSubdomain,
 		Fields:       map[string]func(Object) string{},
-		typ:          reflect.TypeOf(zero).Elem(), status: -1,
 	}
+	r.setType(zero)
+	return r
+}
+
+// setType learns the Go type.
+func (r *Resource) setType(zero Object) {
+	r.typ, r.status, r.body = reflect.TypeOf(zero).Elem(), -1, nil
 	r.HasProtobuf = HasProtobuf(zero)
 	for i := range r.typ.NumField() {
 		switch r.typ.Field(i).Name {
@@ -73,7 +83,6 @@ func newResource(group, version, kind, plural string, zero Object) *Resource {
 			r.body = append(r.body, i)
 		}
 	}
-	return r
 }
 
 // GroupVersionKind identifies the type on the wire.

@@ -129,9 +129,12 @@ func (s *Server) newCall(req *http.Request, parts []string) (*call, error) {
 	if rest[0] == "namespaces" && len(rest) > 2 && !s.isSubresource(gv, rest[2]) {
 		q.Namespace, rest = rest[1], rest[2:]
 	}
-	q.Resource = s.Registry.Resource(gv.WithResource(rest[0]))
-	if q.Resource == nil || len(rest) > 3 && rest[2] != "proxy" || !q.Resource.Namespaced && q.Namespace != "" {
+	spoken := s.Registry.Resource(gv.WithResource(rest[0]))
+	if spoken == nil || len(rest) > 3 && rest[2] != "proxy" || !spoken.Namespaced && q.Namespace != "" {
 		return nil, errNoResource
+	}
+	if q.Resource = spoken.Stored(); q.Resource != spoken {
+		q.Version = spoken
 	}
 	if len(rest) > 1 {
 		q.Name = rest[1]
@@ -174,7 +177,7 @@ func (s *Server) complete(c *call) error {
 		return nil // the query is for whoever is connected
 	}
 	var err error
-	if c.view, err = negotiate(c.req, r.HasProtobuf || c.sub != nil); err != nil {
+	if c.view, err = negotiate(c.req, q.Spoken().HasProtobuf || c.sub != nil); err != nil {
 		return err
 	}
 	c.view.pretty = queryBool(c.query, "pretty")
@@ -271,7 +274,7 @@ var errNoResource = &apierrors.StatusError{ErrStatus: metav1.Status{
 func (s *Server) authorize(c *call) error {
 	q, r := c.q, c.q.Resource
 	a := &authorizer.AttributesRecord{
-		User: q.User, Verb: c.verb, Namespace: q.Namespace, APIGroup: r.Group, APIVersion: r.Version,
+		User: q.User, Verb: c.verb, Namespace: q.Namespace, APIGroup: r.Group, APIVersion: q.Spoken().Version,
 		Resource: r.Plural, Subresource: q.Subresource, Name: q.Name, ResourceRequest: true, Path: c.req.URL.Path,
 	}
 	if r == s.namespaces() {
@@ -309,7 +312,7 @@ func (s *Server) allowed(ctx context.Context, a *authorizer.AttributesRecord) er
 // serve runs the verb.
 func (s *Server) serve(w http.ResponseWriter, c *call) {
 	r := c.q.Resource
-	s.requests.WithLabelValues(c.verb, r.Group, r.Version, r.Plural, c.q.Subresource).Inc()
+	s.requests.WithLabelValues(c.verb, r.Group, c.q.Spoken().Version, r.Plural, c.q.Subresource).Inc()
 	switch {
 	case c.sub != nil:
 		s.serveSub(w, c)

@@ -18,6 +18,7 @@ import (
 // managers holds the field managers of server-side apply, one for each kind and subresource.
 type managers struct {
 	converter func() managedfields.TypeConverter
+	versions  runtime.ObjectConvertor
 	byTarget  sync.Map // managedTarget → *managedfields.FieldManager
 }
 
@@ -26,7 +27,8 @@ type managedTarget struct {
 	subresource string
 }
 
-func (m *managers) init(*api.Registry) {
+func (m *managers) init(registry *api.Registry) {
+	m.versions = convertor{runtime.UnsafeObjectConvertor(scheme.Scheme), registry}
 	m.converter = sync.OnceValue(func() managedfields.TypeConverter {
 		return &trusting{TypeConverter: converters{
 			Kubernetes: applyconfigurations.NewTypeConverter(scheme.Scheme), own: ownConverter(),
@@ -41,8 +43,8 @@ func (m *managers) of(r *api.Resource, subresource string) (*managedfields.Field
 		return have.(*managedfields.FieldManager), nil
 	}
 	gvk := r.GroupVersionKind()
-	made, err := managedfields.NewDefaultFieldManager(m.converter(), runtime.UnsafeObjectConvertor(scheme.Scheme),
-		defaulter{r}, scheme.Scheme, gvk, gvk.GroupVersion(), subresource, resetFields(r, subresource))
+	made, err := managedfields.NewDefaultFieldManager(m.converter(), m.versions,
+		defaulter{r}, scheme.Scheme, gvk, r.Stored().GroupVersionKind().GroupVersion(), subresource, resetFields(r, subresource))
 	if err != nil {
 		return nil, fmt.Errorf("make a field manager for %s: %w", gvk, err)
 	}
@@ -68,7 +70,8 @@ func resetFields(r *api.Resource, subresource string) map[fieldpath.APIVersion]f
 		}
 	}
 	return map[fieldpath.APIVersion]fieldpath.Filter{
-		fieldpath.APIVersion(r.APIVersion()): fieldpath.NewExcludeSetFilter(set),
+		fieldpath.APIVersion(r.APIVersion()):          fieldpath.NewExcludeSetFilter(set),
+		fieldpath.APIVersion(r.Stored().APIVersion()): fieldpath.NewExcludeSetFilter(set),
 	}
 }
 
@@ -87,7 +90,7 @@ func (s *Server) track(q *api.Request, obj, old api.Object) error {
 	if q.Applied || old == nil && ownAll(q.Resource, obj, manager(q), time.Now()) {
 		return nil
 	}
-	m, err := s.managed.of(q.Resource, managedSubresource(q))
+	m, err := s.managed.of(q.Spoken(), managedSubresource(q))
 	if err != nil {
 		return err
 	}

@@ -29,18 +29,20 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 		return s.apply(ctx, q, p)
 	}
 	entry, err := s.modify(ctx, q, func(_ context.Context, current api.Object) (api.Object, error) {
-		original, err := json.Marshal(current)
+		r := q.Spoken()
+		original, err := json.Marshal(r.FromStored(current))
 		if err != nil {
 			return nil, apierrors.NewInternalError(err)
 		}
-		patched, err := runPatch(&p, original, q.Resource.New())
+		patched, err := runPatch(&p, original, r.New())
 		if err != nil {
 			return nil, err
 		}
-		obj := q.Resource.New()
-		if err := unmarshalJSON(patched, obj, q.Resource.GroupVersionKind(), p.Validation, q.Warn); err != nil {
+		obj := r.New()
+		if err := unmarshalJSON(patched, obj, r.GroupVersionKind(), p.Validation, q.Warn); err != nil {
 			return nil, patchError(&p, patched, err)
 		}
+		obj = toStored(q, obj)
 		if err := sameTarget(obj, current); err != nil {
 			return nil, err
 		}
@@ -130,7 +132,7 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	if err != nil {
 		return nil, false, err
 	}
-	managers, err := s.managed.of(q.Resource, managedSubresource(q))
+	managers, err := s.managed.of(q.Spoken(), managedSubresource(q))
 	if err != nil {
 		return nil, false, apierrors.NewInternalError(err)
 	}
@@ -174,7 +176,7 @@ func decodeApplied(q *api.Request, p *api.Patch) (*unstructured.Unstructured, er
 		return nil, err
 	}
 	// The typed form says which fields there are; the untyped one, which were given.
-	if err := decodeJSON(data, q.Resource.New(), q.Resource.GroupVersionKind(), p.Validation, q.Warn); err != nil {
+	if err := decodeJSON(data, q.Spoken().New(), q.Spoken().GroupVersionKind(), p.Validation, q.Warn); err != nil {
 		return nil, err
 	}
 	wanted := &unstructured.Unstructured{}

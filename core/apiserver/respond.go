@@ -87,11 +87,12 @@ func partial(obj api.Object) *metav1.PartialObjectMetadata {
 }
 
 func (s *Server) respondEntry(w http.ResponseWriter, c *call, status int, e *cache.Entry) {
+	e = shown(c.q, e)
 	if c.view == jsonView {
 		s.respondJSON(w, status, e)
 		return
 	}
-	data, err := encodeEntry(c.view, c.q.Resource, e, tableOptions{include: c.query.Get("includeObject")})
+	data, err := encodeEntry(c.view, c.q.Spoken(), e, tableOptions{include: c.query.Get("includeObject")})
 	if err != nil {
 		s.fail(w, c.view, apierrors.NewInternalError(err))
 		return
@@ -164,26 +165,27 @@ func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
 	}
 	var data []byte
 	var err error
+	r, items := c.q.Spoken(), shownAll(c.q, p.Items)
 	switch {
 	case c.view.as == "Table":
 		var t *metav1.Table
-		if t, err = table(c.q.Resource, p.Items, tableOptions{include: c.query.Get("includeObject")}); err == nil {
+		if t, err = table(r, items, tableOptions{include: c.query.Get("includeObject")}); err == nil {
 			t.ListMeta = meta
 			data, err = encode(c.view, t)
 		}
 	case c.view.as != "":
 		list := &metav1.PartialObjectMetadataList{
 			TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"},
-			ListMeta: meta, Items: make([]metav1.PartialObjectMetadata, len(p.Items)),
+			ListMeta: meta, Items: make([]metav1.PartialObjectMetadata, len(items)),
 		}
-		for i, e := range p.Items {
+		for i, e := range items {
 			list.Items[i] = *partial(e.Object)
 		}
 		data, err = encode(c.view, list)
 	case c.view.format == typeProtobuf:
-		data, err = protobufList(c.q.Resource, meta, p.Items)
+		data, err = protobufList(r, meta, items)
 	default:
-		if data, err = jsonList(c.q.Resource, meta, p.Items); err == nil {
+		if data, err = jsonList(r, meta, items); err == nil {
 			data, err = c.view.dress(data)
 		}
 	}

@@ -119,7 +119,7 @@ func (f *frames) event(ev *WatchEvent) error {
 		f.bookmark(ev)
 		return nil
 	}
-	data, err := encodeEntry(f.c.view.plain(), f.c.q.Resource, ev.Entry, tableOptions{
+	data, err := encodeEntry(f.c.view.plain(), f.c.q.Spoken(), shown(f.c.q, ev.Entry), tableOptions{
 		include: f.c.query.Get("includeObject"), bare: f.tables > 0,
 	})
 	if err != nil {
@@ -134,7 +134,7 @@ func (f *frames) event(ev *WatchEvent) error {
 }
 
 func (f *frames) bookmark(ev *WatchEvent) {
-	r := f.c.q.Resource
+	r := f.c.q.Spoken()
 	obj := r.New()
 	r.SetType(obj)
 	obj.SetResourceVersion(strconv.FormatInt(ev.Revision, 10))

@@ -49,10 +49,13 @@ func (s *Server) serveList(w http.ResponseWriter, c *call) {
 	s.respondPage(w, c, page)
 }
 
-// body decodes the object of a create or update.
+// body decodes the object of a create or update and returns it in the stored version.
 func (c *call) body() (api.Object, error) {
-	obj := c.q.Resource.New()
-	return obj, c.decode(obj)
+	obj := c.q.Spoken().New()
+	if err := c.decode(obj); err != nil {
+		return nil, err
+	}
+	return toStored(c.q, obj), nil
 }
 
 func (c *call) decode(obj runtime.Object) error {
@@ -60,7 +63,7 @@ func (c *call) decode(obj runtime.Object) error {
 	if err != nil {
 		return err
 	}
-	gvk := c.q.Resource.GroupVersionKind()
+	gvk := c.q.Spoken().GroupVersionKind()
 	if _, own := obj.(api.Object); !own || c.sub != nil || c.q.Subresource == "scale" {
 		if kinds, _, err := scheme.Scheme.ObjectKinds(obj); err == nil {
 			gvk = kinds[0]

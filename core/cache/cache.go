@@ -70,7 +70,7 @@ func New(st Store, registry *api.Registry) *Cache {
 		synced:      make(chan struct{}),
 		waiting:     map[*waiter]struct{}{},
 	}
-	for _, r := range registry.All() {
+	for _, r := range registry.Stored() {
 		col := newCollection(r, &c.revision)
 		c.collections[r.StoragePrefix], c.byResource[r] = col, col
 	}

@@ -81,7 +81,7 @@ func (c *Cache) IndexField(_ context.Context, obj client.Object, name string, va
 	if err != nil {
 		return err
 	}
-	c.from.Of(r).AddIndex(name, func(o api.Object) []string { return values(o.(client.Object)) })
+	c.from.Of(r.Stored()).AddIndex(name, func(o api.Object) []string { return values(r.FromStored(o).(client.Object)) })
 	return nil
 }
 

@@ -117,9 +117,13 @@ func resourceOf(g *api.Registry, obj runtime.Object) (*api.Resource, error) {
 }
 
 func (c *Client) request(r *api.Resource, namespace, name, subresource string) *api.Request {
-	return &api.Request{
-		User: c.User, Resource: r, Namespace: namespace, Name: name, Subresource: subresource, Manager: c.Manager,
+	q := &api.Request{
+		User: c.User, Resource: r.Stored(), Namespace: namespace, Name: name, Subresource: subresource, Manager: c.Manager,
 	}
+	if r != q.Resource {
+		q.Version = r
+	}
+	return q
 }
 
 // withOptions puts the options that all writes have into the request.
@@ -156,8 +160,20 @@ func fill(out, stored runtime.Object) error {
 	return fmt.Errorf("show %T as %T", stored, out)
 }
 
-// typed returns obj as the kind's Go type, as a copy that the server may take over.
+// typed returns obj in the stored version of its kind, as a copy that the server may take over.
 func typed(r *api.Resource, obj runtime.Object) (api.Object, error) {
+	own, err := spoken(r, obj)
+	if err != nil || r.Stored() == r {
+		return own, err
+	}
+	if r.Default != nil {
+		r.Default(own)
+	}
+	return r.ToStored(own), nil
+}
+
+// spoken returns a copy of obj as the Go type of its version.
+func spoken(r *api.Resource, obj runtime.Object) (api.Object, error) {
 	if own, ok := obj.DeepCopyObject().(api.Object); ok && reflect.TypeOf(obj).Elem() == r.Type() {
 		return own, nil
 	}

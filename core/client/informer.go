@@ -93,8 +93,8 @@ func (i *informer) RemoveEventHandler(handle toolscache.ResourceEventHandlerRegi
 // AddIndexers implements cache.Informer.
 func (i *informer) AddIndexers(indexers toolscache.Indexers) error {
 	for name, values := range indexers {
-		i.cache.from.Of(i.resource).AddIndex(name, func(o api.Object) []string {
-			out, err := values(o)
+		i.cache.from.Of(i.resource.Stored()).AddIndex(name, func(o api.Object) []string {
+			out, err := values(i.resource.FromStored(o))
 			if err != nil {
 				return nil
 			}
@@ -143,7 +143,7 @@ func (i *informer) deliver(ctx context.Context, reg *registration) {
 	}
 	stop := context.AfterFunc(i.cache.ctx, reg.cancel)
 	defer stop()
-	snap, w := i.cache.from.Of(i.resource).SnapshotAndWatch(cache.Scope{})
+	snap, w := i.cache.from.Of(i.resource.Stored()).SnapshotAndWatch(cache.Scope{})
 	defer w.Close()
 	w.SetPatient()
 	for _, e := range snap.All() {
@@ -179,12 +179,13 @@ func (i *informer) handle(h toolscache.ResourceEventHandler, ev *cache.Event) {
 }
 
 func (i *informer) show(e *cache.Entry) any {
+	obj := i.resource.FromStored(e.Object)
 	if !i.partial {
-		return e.Object
+		return obj
 	}
 	p := &metav1.PartialObjectMetadata{}
-	if err := fill(p, e.Object); err != nil {
-		return e.Object
+	if err := fill(p, obj); err != nil {
+		return obj
 	}
 	return p
 }

@@ -31,11 +31,11 @@ func get(g *api.Registry, from *cache.Cache, key types.NamespacedName, out clien
 	if err != nil {
 		return err
 	}
-	entry := from.Of(r).Get(r.Key(key.Namespace, key.Name))
+	entry := from.Of(r.Stored()).Get(r.Key(key.Namespace, key.Name))
 	if entry == nil {
 		return apierrors.NewNotFound(r.GroupResource(), key.Name)
 	}
-	return fill(out, entry.Object)
+	return fill(out, r.FromStored(entry.Object))
 }
 
 // List implements client.Reader. Items share everything below their first level with the cache.
@@ -52,7 +52,7 @@ func list(g *api.Registry, from *cache.Cache, out client.ObjectList, opts []clie
 		return err
 	}
 	o := (&client.ListOptions{}).ApplyOptions(opts)
-	entries, revision, err := find(r, from.Of(r), o)
+	entries, revision, err := find(r.Stored(), from.Of(r.Stored()), o)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func setItems(r *api.Resource, out client.ObjectList, entries []*cache.Entry) er
 	case *metav1.PartialObjectMetadataList:
 		out.Items = make([]metav1.PartialObjectMetadata, len(entries))
 		for i, e := range entries {
-			if err := fill(&out.Items[i], e.Object); err != nil {
+			if err := fill(&out.Items[i], r.FromStored(e.Object)); err != nil {
 				return err
 			}
 		}
@@ -137,7 +137,7 @@ func setItems(r *api.Resource, out client.ObjectList, entries []*cache.Entry) er
 	case *unstructured.UnstructuredList:
 		out.Items = make([]unstructured.Unstructured, len(entries))
 		for i, e := range entries {
-			if err := fill(&out.Items[i], e.Object); err != nil {
+			if err := fill(&out.Items[i], r.FromStored(e.Object)); err != nil {
 				return err
 			}
 		}
@@ -149,7 +149,7 @@ func setItems(r *api.Resource, out client.ObjectList, entries []*cache.Entry) er
 	}
 	items.Set(reflect.MakeSlice(items.Type(), len(entries), len(entries)))
 	for i, e := range entries {
-		items.Index(i).Set(reflect.ValueOf(e.Object).Elem())
+		items.Index(i).Set(reflect.ValueOf(r.FromStored(e.Object)).Elem())
 	}
 	return nil
 }

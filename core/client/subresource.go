@@ -36,6 +36,7 @@ func (s *subresource) Get(ctx context.Context, obj, out client.Object, _ ...clie
 	if r.GetScale == nil {
 		return apierrors.NewNotFound(schema.GroupResource{Group: r.Group, Resource: r.Plural + "/scale"}, obj.GetName())
 	}
+	r = r.Stored()
 	stored := r.New()
 	if err := s.Client.Get(ctx, types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}, stored.(client.Object)); err != nil {
 		return err

@@ -32,13 +32,13 @@ func (c *Client) Watch(ctx context.Context, list client.ObjectList, opts ...clie
 		// Reflectors list first when a server does not stream lists; a list costs nothing here.
 		return nil, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", nil)
 	}
-	sel, err := cache.NewSelector(r, o.LabelSelector, o.FieldSelector)
+	sel, err := cache.NewSelector(r.Stored(), o.LabelSelector, o.FieldSelector)
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
 	w := &stream{resource: r, selector: sel, out: make(chan watch.Event), done: make(chan struct{})}
 	var initial []*cache.Entry
-	if w.watcher, initial, err = begin(c.Cache.Of(r), &sel, o.Namespace, raw.ResourceVersion); err != nil {
+	if w.watcher, initial, err = begin(c.Cache.Of(r.Stored()), &sel, o.Namespace, raw.ResourceVersion); err != nil {
 		return nil, err
 	}
 	_, w.partial = list.(*metav1.PartialObjectMetadataList)
@@ -94,7 +94,7 @@ func (s *stream) run(ctx context.Context, initial []*cache.Entry) {
 	defer close(s.out)
 	defer s.watcher.Close()
 	for _, e := range initial {
-		if !s.send(ctx, watch.Added, e.Object) {
+		if !s.send(ctx, watch.Added, s.resource.FromStored(e.Object)) {
 			return
 		}
 	}
@@ -104,7 +104,7 @@ func (s *stream) run(ctx context.Context, initial []*cache.Entry) {
 		buf, err = s.watcher.Next(ctx, buf[:0])
 		for _, ev := range buf {
 			seen, ok := s.selector.See(ev)
-			if ok && !s.send(ctx, seen.Type, seen.Entry.Object) {
+			if ok && !s.send(ctx, seen.Type, s.resource.FromStored(seen.Entry.Object)) {
 				return
 			}
 		}

@@ -30,7 +30,7 @@ func (c *Client) Create(ctx context.Context, obj client.Object, opts ...client.C
 	if err != nil {
 		return err
 	}
-	return fill(obj, entry.Object)
+	return fill(obj, r.FromStored(entry.Object))
 }
 
 // Update implements client.Writer.
@@ -61,7 +61,7 @@ func (c *Client) update(ctx context.Context, obj, body client.Object, subresourc
 	if err != nil {
 		return err
 	}
-	return fill(body, entry.Object)
+	return fill(body, r.FromStored(entry.Object))
 }
 
 // Patch implements client.Writer.
@@ -87,7 +87,7 @@ func (c *Client) patch(ctx context.Context, obj, body client.Object, patch clien
 	if err != nil {
 		return err
 	}
-	return fill(body, entry.Object)
+	return fill(body, r.FromStored(entry.Object))
 }
 
 // Apply implements client.Writer.
@@ -118,7 +118,7 @@ func (c *Client) apply(ctx context.Context, obj runtime.ApplyConfiguration, subr
 		return err
 	}
 	if u, ok := obj.(interface{ SetUnstructuredContent(map[string]any) }); ok {
-		stored, err := runtime.DefaultUnstructuredConverter.ToUnstructured(entry.Object)
+		stored, err := runtime.DefaultUnstructuredConverter.ToUnstructured(r.FromStored(entry.Object))
 		if err != nil {
 			return err
 		}
@@ -150,7 +150,7 @@ func (c *Client) DeleteAllOf(ctx context.Context, obj client.Object, opts ...cli
 	if err := c.Cache.Latest(ctx); err != nil {
 		return err
 	}
-	entries, _, err := find(r, c.Cache.Of(r), &o.ListOptions)
+	entries, _, err := find(r.Stored(), c.Cache.Of(r.Stored()), &o.ListOptions)
 	if err != nil {
 		return err
 	}

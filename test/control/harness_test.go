@@ -129,10 +129,7 @@ func (c *cluster) manager() manager.Manager {
 	}
 	recorder := client.NewRecorder(c.ctx, c.Client, "test", "")
 	var kinds, namespaced []schema.GroupVersionKind
-	for _, r := range c.registry.All() {
-		if r.Question {
-			continue
-		}
+	for _, r := range c.registry.Stored() {
 		kinds = append(kinds, r.GroupVersionKind())
 		if r.Namespaced {
 			namespaced = append(namespaced, r.GroupVersionKind())

@@ -11,6 +11,7 @@ import (
 	"github.com/gantryio/gantry/core/api/apps"
 	"github.com/gantryio/gantry/core/api/authentication"
 	"github.com/gantryio/gantry/core/api/authorization"
+	"github.com/gantryio/gantry/core/api/autoscaling"
 	"github.com/gantryio/gantry/core/api/batch"
 	"github.com/gantryio/gantry/core/api/coordination"
 	"github.com/gantryio/gantry/core/api/core"
@@ -55,6 +56,8 @@ func Kinds() *api.Registry {
 		authorization.SelfSubjectAccessReviews.Resource(),
 		authorization.SelfSubjectRulesReviews.Resource(),
 		authorization.SubjectAccessReviews.Resource(),
+		autoscaling.HorizontalPodAutoscalers.Resource(),
+		autoscaling.HorizontalPodAutoscalersV1.Resource(),
 		batch.CronJobs.Resource(),
 		batch.Jobs.Resource(),
 		coordination.Leases.Resource(),
