@@ -7,6 +7,7 @@
 //	/crash     ends the process; ?code= is its exit code (default 1)
 //	/env       the environment
 //	/slow      answers after ?for= (default 1s)
+//	/burn      keeps a core busy for ?for= (default 1s, at most 1m)
 //
 // On SIGTERM it turns unready, goes on serving for DEMO_LINGER (default 500ms), so that whoever routes to
 // it can stop doing so, then finishes open requests and ends with code 0.
@@ -109,6 +110,7 @@ func (d *demo) routes() http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /slow", slow)
+	mux.HandleFunc("GET /burn", burn)
 	return mux
 }
 
@@ -135,18 +137,42 @@ func crash(w http.ResponseWriter, r *http.Request) {
 }
 
 func slow(w http.ResponseWriter, r *http.Request) {
-	wait := time.Second
-	if text := r.FormValue("for"); text != "" {
-		d, err := time.ParseDuration(text)
-		if err != nil || d < 0 {
-			http.Error(w, "for must be a duration such as 500ms", http.StatusBadRequest)
-			return
-		}
-		wait = d
+	wait, ok := duration(w, r)
+	if !ok {
+		return
 	}
 	select {
 	case <-time.After(wait):
 		_, _ = fmt.Fprintln(w, "done")
 	case <-r.Context().Done():
 	}
+}
+
+// burnMax bounds the load that one request can make.
+const burnMax = time.Minute
+
+// burn works for nothing, also when the client has gone: load is wanted, not an answer.
+func burn(w http.ResponseWriter, r *http.Request) {
+	work, ok := duration(w, r)
+	if !ok {
+		return
+	}
+	n := 0
+	for end := time.Now().Add(min(work, burnMax)); time.Now().Before(end); n++ {
+	}
+	_, _ = fmt.Fprintln(w, "done", n)
+}
+
+// duration reads ?for=, and answers itself when that is none.
+func duration(w http.ResponseWriter, r *http.Request) (time.Duration, bool) {
+	text := r.FormValue("for")
+	if text == "" {
+		return time.Second, true
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		http.Error(w, "for must be a duration such as 500ms", http.StatusBadRequest)
+		return 0, false
+	}
+	return d, true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	statsv1alpha1 "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
@@ -22,7 +23,7 @@ func (a *Agent) Stats(ctx context.Context) (*statsv1alpha1.Summary, error) {
 			continue
 		}
 		for _, s := range list.GetStats() {
-			out.Pods = append(out.Pods, stats.Pod(s, a.startOf(s)))
+			out.Pods = append(out.Pods, stats.Pod(s, a.podOf(s)))
 		}
 		if n == 0 {
 			out.Node.Runtime = imageFileSystem(ctx, i)
@@ -31,15 +32,14 @@ func (a *Agent) Stats(ctx context.Context) (*statsv1alpha1.Summary, error) {
 	return out, nil
 }
 
-func (a *Agent) startOf(s *runtimeapi.PodSandboxStats) time.Time {
+// podOf finds the pod of a sandbox; nil when it is none of the agent's.
+func (a *Agent) podOf(s *runtimeapi.PodSandboxStats) *corev1.Pod {
 	for _, w := range a.snapshot() {
 		if string(w.uid) == s.GetAttributes().GetMetadata().GetUid() {
-			if st := w.pod.Load().Status.StartTime; st != nil {
-				return st.Time
-			}
+			return w.pod.Load()
 		}
 	}
-	return time.Time{}
+	return nil
 }
 
 func imageFileSystem(ctx context.Context, i Instance) *statsv1alpha1.RuntimeStats {

@@ -46,6 +46,9 @@ type Kind[T any] struct {
 	// Question says that objects are not stored: a create is a question, answered in the status at once, and there are
 	// no other verbs.
 	Question bool
+	// Computed says that objects are not stored but made when somebody asks for them. They can be read; there are no
+	// other verbs, and no watches.
+	Computed bool
 	// OrphanDependents makes a deletion without a propagation policy leave the dependents behind, as Kubernetes does
 	// for what it deleted so before there was garbage collection. OrphanWarning is then told to who asks for one.
 	OrphanDependents bool
@@ -136,7 +139,7 @@ func (k Kind[T]) describe() *Resource {
 	r.Generation, r.StatusMetadata = k.Generation, k.StatusMetadata
 	r.UnconditionalUpdateForbidden, r.CreateOnUpdate = k.UnconditionalUpdateForbidden, k.CreateOnUpdate
 	r.StatusOnCreate = k.StatusOnCreate
-	r.Question = k.Question
+	r.Question, r.Computed = k.Question, k.Computed
 	r.OrphanDependents, r.OrphanWarning = k.OrphanDependents, k.OrphanWarning
 	r.Indexed = k.Indexed
 	if k.ValidateName != nil {

@@ -55,7 +55,7 @@ func (g *Registry) All() []*Resource { return g.list }
 
 // Stored returns the kinds of which there are objects in the store, each once, in its stored version.
 func (g *Registry) Stored() []*Resource {
-	return slices.DeleteFunc(slices.Clone(g.list), func(r *Resource) bool { return r.Question || r.Stored() != r })
+	return slices.DeleteFunc(slices.Clone(g.list), func(r *Resource) bool { return r.Question || r.Computed || r.Stored() != r })
 }
 
 // Resource finds a kind by its URL, nil when it is not served.

@@ -28,7 +28,8 @@ type Resource struct {
 	UnconditionalUpdateForbidden bool
 	CreateOnUpdate               bool
 	StatusOnCreate               bool
-	OrphanDependents, Question   bool
+	OrphanDependents             bool
+	Question, Computed           bool
 	OrphanWarning                string
 	// HasProtobuf says that the type has a protobuf form, as all of Kubernetes' own have.
 	HasProtobuf bool

@@ -84,14 +84,18 @@ func (s *Server) agentAddress(c *call, node string) (string, error) {
 	if entry == nil {
 		return "", apierrors.NewNotFound(r.GroupResource(), node)
 	}
-	n := entry.Object.(*corev1.Node)
+	return agentAddress(entry.Object.(*corev1.Node))
+}
+
+// agentAddress is where a node's agent listens.
+func agentAddress(n *corev1.Node) (string, error) {
 	port := n.Status.DaemonEndpoints.KubeletEndpoint.Port
 	for _, a := range n.Status.Addresses {
 		if a.Type == corev1.NodeInternalIP && port != 0 {
 			return net.JoinHostPort(a.Address, strconv.Itoa(int(port))), nil
 		}
 	}
-	return "", apierrors.NewServiceUnavailable(fmt.Sprintf("node %s has no address or port for its agent yet", node))
+	return "", apierrors.NewServiceUnavailable(fmt.Sprintf("node %s has no address or port for its agent yet", n.Name))
 }
 
 // connectLog copies the agent's answer, flushing what a follower waits for.

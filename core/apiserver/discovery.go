@@ -93,6 +93,9 @@ func verbsOf(r *api.Resource) metav1.Verbs {
 	if r.Question {
 		return metav1.Verbs{"create"}
 	}
+	if r.Computed {
+		return metav1.Verbs{"get", "list"}
+	}
 	return allVerbs
 }
 

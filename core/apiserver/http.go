@@ -170,7 +170,7 @@ func (s *Server) complete(c *call) error {
 		return errNoResource
 	}
 	c.verb = verbOf(c)
-	if c.verb == "" || r.Question && c.verb != "create" {
+	if c.verb == "" || r.Question && c.verb != "create" || r.Computed && c.verb != "get" && c.verb != "list" {
 		return apierrors.NewMethodNotSupported(r.GroupResource(), strings.ToLower(c.req.Method))
 	}
 	if c.connects() {

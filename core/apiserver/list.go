@@ -20,7 +20,8 @@ const revisionWait = 3 * time.Second
 
 // Page is one answer of a list. Its entries are shared.
 type Page struct {
-	Items    []*cache.Entry
+	Items []*cache.Entry
+	// Revision is 0 where there is none: what is computed has no history.
 	Revision int64
 	// Continue is empty on the last page.
 	Continue string
@@ -31,6 +32,9 @@ type Page struct {
 // Get returns the object named by q; resourceVersion "" reads what is latest, "0" what is at hand, and
 // another one something at least as new.
 func (s *Server) Get(ctx context.Context, q *api.Request, resourceVersion string) (*cache.Entry, error) {
+	if q.Resource.Computed {
+		return s.computeOne(ctx, q)
+	}
 	if err := s.waitFor(ctx, resourceVersion); err != nil {
 		return nil, err
 	}
@@ -76,6 +80,10 @@ func (s *Server) List(ctx context.Context, q *api.Request, o *ListOptions) (*Pag
 	f, err := newSelector(q.Resource, o)
 	if err != nil {
 		return nil, err
+	}
+	if q.Resource.Computed {
+		items, err := s.compute(ctx, q, &f)
+		return &Page{Items: items}, err
 	}
 	snap, after, err := s.snapshot(ctx, q, o)
 	if err != nil {

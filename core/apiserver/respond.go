@@ -160,8 +160,9 @@ func (s *Server) fail(w http.ResponseWriter, v view, err error) {
 
 // respondPage streams a list: the items are the cache's bytes.
 func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
-	meta := metav1.ListMeta{
-		ResourceVersion: strconv.FormatInt(p.Revision, 10), Continue: p.Continue, RemainingItemCount: p.Remaining,
+	meta := metav1.ListMeta{Continue: p.Continue, RemainingItemCount: p.Remaining}
+	if p.Revision > 0 {
+		meta.ResourceVersion = strconv.FormatInt(p.Revision, 10)
 	}
 	var data []byte
 	var err error

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/apiserver/usage"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
 )
@@ -62,6 +63,7 @@ type Server struct {
 	subs      map[subresource]subHandler
 	inflight  atomic.Int64
 	workers   workers
+	meter     usage.Meter
 	requests  *prometheus.CounterVec
 	metrics   http.Handler
 	handler   http.Handler
@@ -80,6 +82,7 @@ func (s *Server) Init() {
 	}
 	s.ports = newPortAllocator(s.NodePorts)
 	s.subs = s.subresources()
+	s.meter = usage.Meter{Agents: s.Agents, Address: agentAddress}
 	s.requests = newRequestCounter()
 	s.metrics = s.metricsHandler()
 	s.handler = s.chain()

@@ -42,7 +42,7 @@ func TestVersions(t *testing.T) {
 	}
 
 	got.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{}
-	got = must(two.Update(ctx, got, metav1.UpdateOptions{}))(t)
+	must(two.Update(ctx, got, metav1.UpdateOptions{}))(t)
 	list := must(one.List(ctx, metav1.ListOptions{}))(t)
 	if len(list.Items) != 1 || !strings.Contains(list.Items[0].Annotations["autoscaling.alpha.kubernetes.io/behavior"], "ScaleUp") {
 		t.Errorf("list of version 1: %+v", list.Items)

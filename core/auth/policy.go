@@ -61,6 +61,15 @@ func editRules() []rbacv1.PolicyRule {
 	)
 }
 
+// metricsReader lets all who may view objects view what these use, as metrics-server does.
+func metricsReader() *rbacv1.ClusterRole {
+	role := bootstrapRole("system:aggregated-metrics-reader", allow(read, "metrics.k8s.io", "nodes", "pods"))
+	for _, level := range []string{"admin", "edit", "view"} {
+		role.Labels[aggregateTo+level] = "true"
+	}
+	return role
+}
+
 func adminRules() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		allow(allVerbs, rbacv1.GroupName, "rolebindings", "roles"),
@@ -82,6 +91,7 @@ func BootstrapRoles() []*rbacv1.ClusterRole {
 		bootstrapRole("system:auth-delegator",
 			allow([]string{"create"}, "authentication.k8s.io", "tokenreviews"),
 			allow([]string{"create"}, "authorization.k8s.io", "subjectaccessreviews")),
+		metricsReader(),
 	}
 	for _, level := range []struct {
 		name  string

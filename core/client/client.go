@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -32,6 +34,8 @@ type Server interface {
 	Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache.Entry, bool, error)
 	Delete(ctx context.Context, q *api.Request, opts *metav1.DeleteOptions) (*cache.Entry, bool, error)
 	RunSubresource(ctx context.Context, q *api.Request, obj runtime.Object) (runtime.Object, error)
+	// Compute makes the objects of a computed kind that the selectors, nil for all, select in q's namespace.
+	Compute(ctx context.Context, q *api.Request, labels labels.Selector, fields fields.Selector) ([]*cache.Entry, error)
 }
 
 // Client is a client.WithWatch in the server's process. Its reads see every write that was acknowledged

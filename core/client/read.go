@@ -20,6 +20,9 @@ import (
 
 // Get implements client.Reader.
 func (c *Client) Get(ctx context.Context, key types.NamespacedName, out client.Object, _ ...client.GetOption) error {
+	if r, err := c.resource(out); err == nil && r.Computed {
+		return c.getComputed(ctx, r, key, out)
+	}
 	if err := c.Cache.Latest(ctx); err != nil {
 		return err
 	}
@@ -31,6 +34,9 @@ func get(g *api.Registry, from *cache.Cache, key types.NamespacedName, out clien
 	if err != nil {
 		return err
 	}
+	if r.Computed {
+		return errNotCached(r)
+	}
 	entry := from.Of(r.Stored()).Get(r.Key(key.Namespace, key.Name))
 	if entry == nil {
 		return apierrors.NewNotFound(r.GroupResource(), key.Name)
@@ -40,6 +46,9 @@ func get(g *api.Registry, from *cache.Cache, key types.NamespacedName, out clien
 
 // List implements client.Reader. Items share everything below their first level with the cache.
 func (c *Client) List(ctx context.Context, out client.ObjectList, opts ...client.ListOption) error {
+	if r, err := c.resource(out); err == nil && r.Computed {
+		return c.listComputed(ctx, r, out, opts)
+	}
 	if err := c.Cache.Latest(ctx); err != nil {
 		return err
 	}
@@ -50,6 +59,9 @@ func list(g *api.Registry, from *cache.Cache, out client.ObjectList, opts []clie
 	r, err := resourceOf(g, out)
 	if err != nil {
 		return err
+	}
+	if r.Computed {
+		return errNotCached(r)
 	}
 	o := (&client.ListOptions{}).ApplyOptions(opts)
 	entries, revision, err := find(r.Stored(), from.Of(r.Stored()), o)

@@ -9,18 +9,20 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	statsv1alpha1 "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 )
 
-// Pod turns a sandbox's stats into a pod's.
-func Pod(s *runtimeapi.PodSandboxStats, start time.Time) statsv1alpha1.PodStats {
+// Pod turns a sandbox's stats into a pod's. The pod tells when what is measured began; it may be nil, and its status may
+// be behind.
+func Pod(s *runtimeapi.PodSandboxStats, pod *corev1.Pod) statsv1alpha1.PodStats {
 	m := s.GetAttributes().GetMetadata()
 	l := s.GetLinux()
 	out := statsv1alpha1.PodStats{
 		PodRef:    statsv1alpha1.PodReference{Name: m.GetName(), Namespace: m.GetNamespace(), UID: m.GetUid()},
-		StartTime: metav1.NewTime(start), CPU: cpu(l.GetCpu()), Memory: memory(l.GetMemory()),
+		StartTime: podStart(pod), CPU: cpu(l.GetCpu()), Memory: memory(l.GetMemory()),
 		Containers: []statsv1alpha1.ContainerStats{},
 	}
 	if p := l.GetProcess().GetProcessCount(); p != nil {
@@ -36,12 +38,35 @@ func Pod(s *runtimeapi.PodSandboxStats, start time.Time) statsv1alpha1.PodStats 
 		if c.GetCpu() == nil && c.GetMemory() == nil {
 			continue
 		}
+		name := c.GetAttributes().GetMetadata().GetName()
 		out.Containers = append(out.Containers, statsv1alpha1.ContainerStats{
-			Name: c.GetAttributes().GetMetadata().GetName(), StartTime: metav1.NewTime(start),
+			Name: name, StartTime: containerStart(pod, name),
 			CPU: cpu(c.GetCpu()), Memory: memory(c.GetMemory()), Rootfs: layer(c.GetWritableLayer()),
 		})
 	}
 	return out
+}
+
+func podStart(pod *corev1.Pod) metav1.Time {
+	if pod == nil || pod.Status.StartTime == nil {
+		return metav1.Time{}
+	}
+	return *pod.Status.StartTime
+}
+
+// containerStart is when a running container started, zero when that is not known.
+func containerStart(pod *corev1.Pod, name string) metav1.Time {
+	if pod == nil {
+		return metav1.Time{}
+	}
+	for _, list := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses} {
+		for i := range list {
+			if run := list[i].State.Running; list[i].Name == name && run != nil {
+				return run.StartedAt
+			}
+		}
+	}
+	return metav1.Time{}
 }
 
 func nanos(n int64) metav1.Time { return metav1.NewTime(time.Unix(0, n)) }

@@ -6,6 +6,7 @@ import (
 
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/apps"
@@ -16,6 +17,7 @@ import (
 	"github.com/gantryio/gantry/core/api/coordination"
 	"github.com/gantryio/gantry/core/api/core"
 	"github.com/gantryio/gantry/core/api/discovery"
+	"github.com/gantryio/gantry/core/api/metrics"
 	"github.com/gantryio/gantry/core/api/node"
 	"github.com/gantryio/gantry/core/api/plugins"
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
@@ -25,10 +27,13 @@ import (
 )
 
 // register runs once, for nobody may read the scheme while it is written.
-var register = sync.OnceFunc(func() { utilruntime.Must(v1alpha1.AddToScheme(scheme.Scheme)) })
+var register = sync.OnceFunc(func() {
+	utilruntime.Must(v1alpha1.AddToScheme(scheme.Scheme))
+	utilruntime.Must(metricsv1beta1.AddToScheme(scheme.Scheme))
+})
 
-// Kinds makes the registry of all kinds, in the order in which discovery announces them, and makes Gantry's own
-// known to client-go's scheme.
+// Kinds makes the registry of all kinds, in the order in which discovery announces them, and makes those
+// known to client-go's scheme that are none of its own.
 func Kinds() *api.Registry {
 	register()
 	return api.NewRegistry(
@@ -62,6 +67,8 @@ func Kinds() *api.Registry {
 		batch.Jobs.Resource(),
 		coordination.Leases.Resource(),
 		discovery.EndpointSlices.Resource(),
+		metrics.NodeMetrics.Resource(),
+		metrics.PodMetrics.Resource(),
 		node.RuntimeClasses.Resource(),
 		plugins.NodePlugins.Resource(),
 		plugins.Plugins.Resource(),

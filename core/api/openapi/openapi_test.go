@@ -48,6 +48,9 @@ func TestEveryKindIsDescribed(t *testing.T) {
 			path = "/" + base + "/namespaces/{namespace}/" + r.Plural + "/{name}"
 		}
 		verb := "patch"
+		if r.Computed {
+			verb = "get"
+		}
 		if r.Question {
 			verb, path = "post", strings.TrimSuffix(path, "/{name}")
 		}

@@ -72,6 +72,11 @@ func (c *composer) addKind(r *api.Resource) {
 		scoped += "/namespaces/{namespace}"
 		c.add(base+"/"+r.Plural, operation{"get", "list", gvk, "", list, listParameters})
 	}
+	if r.Computed {
+		c.add(scoped+"/"+r.Plural, operation{"get", "list", gvk, "", list, listParameters})
+		c.add(scoped+"/"+r.Plural+"/{name}", operation{"get", "get", gvk, "", one, nil})
+		return
+	}
 	const meta = "io.k8s.apimachinery.pkg.apis.meta.v1."
 	c.add(scoped+"/"+r.Plural,
 		operation{"get", "list", gvk, "", list, listParameters},
