@@ -19,6 +19,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/gantryio/gantry/controllers/clusterrole"
+	"github.com/gantryio/gantry/controllers/customresource"
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
 	"github.com/gantryio/gantry/controllers/garbage"
@@ -86,7 +87,12 @@ func (s *server) controllers(ctx context.Context) []controller {
 		return &ttlafterfinished.Controller{Client: c, Now: time.Now}
 	})
 	add("namespace-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
-		return &namespace.Controller{Client: c, Kinds: s.kinds(func(r *api.Resource) bool { return r.Namespaced })}
+		return &namespace.Controller{
+			Client: c, Kinds: s.kinds(func(r *api.Resource) bool { return r.Namespaced && !r.Custom() }),
+			Defined: func() []schema.GroupVersionKind {
+				return s.kinds(func(r *api.Resource) bool { return r.Namespaced && r.Custom() })
+			},
+		}
 	})
 	add("serviceaccount-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &serviceaccount.Controller{Client: c, CA: s.authority.CertPEM}
@@ -100,6 +106,9 @@ func (s *server) controllers(ctx context.Context) []controller {
 	add("clusterrole-aggregation-controller", func(ctrlclient.Client, record.EventRecorder) controller {
 		return &clusterrole.Controller{Client: s.client} // the server's own, which may give away anything
 	})
+	add("customresource-controller", func(ctrlclient.Client, record.EventRecorder) controller {
+		return &customresource.Controller{Client: s.client, Now: time.Now} // the server's own, which may delete anything
+	})
 	add("plugin-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &plugin.Controller{Client: c}
 	})
@@ -107,7 +116,7 @@ func (s *server) controllers(ctx context.Context) []controller {
 		return &pluginswap.Controller{Client: c, Recorder: r, Now: time.Now}
 	})
 	add("garbage-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &garbage.Controller{Client: c, Recorder: r, Kinds: s.kinds(func(*api.Resource) bool { return true })}
+		return &garbage.Controller{Client: c, Recorder: r, Kinds: s.kinds(func(r *api.Resource) bool { return !r.Custom() })}
 	})
 	return out
 }

@@ -166,6 +166,7 @@ func (s *server) parts(ctx context.Context) ([]run.Part, error) {
 		{Name: "store", Runner: s.store},
 		{Name: "cache", Runner: s.cache, Ready: s.cache.Synced()},
 		{Name: "apiserver", Runner: run.Func(s.serve), Ready: s.ready},
+		{Name: "definitions", Runner: run.Func(s.api.FollowDefinitions)},
 		{Name: "client cache", Runner: run.Func(s.clientCache.Start)},
 	}
 	if len(s.etcdEndpoints) > 0 {
@@ -199,6 +200,7 @@ func (s *server) serve(ctx context.Context) error {
 	if err := s.api.Bootstrap(ctx, s.advertise, s.apiPort); err != nil {
 		return err
 	}
+	s.api.SyncDefinitions(ctx)
 	if err := s.declareShipped(ctx); err != nil {
 		return err
 	}

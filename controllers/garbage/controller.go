@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,8 +28,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// byOwner is the index of every kind by the UIDs of the owners.
-const byOwner = "garbage.owner"
+// The indexes of every kind: by the UIDs of the owners, and by their groups and kinds.
+const (
+	byOwner     = "garbage.owner"
+	byOwnerKind = "garbage.ownerKind"
+)
 
 // item names an object.
 type item struct {
@@ -43,10 +47,12 @@ type Controller struct {
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
 	Live     client.Reader
 	Recorder record.EventRecorder
-	// Kinds are all kinds that can own or be owned.
+	// Kinds are all kinds that can own or be owned and that the server has of its own. Those that users define are found by
+	// their definitions.
 	Kinds []schema.GroupVersionKind
 
-	cached client.Reader // the manager's cache, for handlers of events
+	cached  client.Reader // the manager's cache, for handlers of events
+	defined defined
 }
 
 var _ reconcile.TypedReconciler[item] = (*Controller)(nil)
@@ -60,12 +66,16 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	})
 	for _, gvk := range c.Kinds {
 		obj := metadata(gvk)
-		if err := mgr.GetFieldIndexer().IndexField(context.Background(), obj, byOwner, owners); err != nil {
-			return fmt.Errorf("index %s by owner: %w", gvk.Kind, err)
+		if err := index(context.Background(), mgr.GetFieldIndexer(), obj); err != nil {
+			return err
 		}
 		b = b.Watches(obj, c.events(gvk))
 	}
-	return b.Complete(c)
+	made, err := b.Build(c)
+	if err != nil {
+		return err
+	}
+	return c.defined.setup(mgr, c, made)
 }
 
 // metadata is an object of the kind without its content: all that is read here.
@@ -73,6 +83,27 @@ func metadata(gvk schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(gvk)
 	return m
+}
+
+func index(ctx context.Context, indexer client.FieldIndexer, obj client.Object) error {
+	for name, values := range map[string]client.IndexerFunc{byOwner: owners, byOwnerKind: ownerKinds} {
+		if err := indexer.IndexField(ctx, obj, name, values); err != nil {
+			return fmt.Errorf("index %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// ownerKinds are those of the owners whose kinds are defined by users: only they come and go.
+func ownerKinds(o client.Object) []string {
+	var out []string
+	for _, ref := range o.GetOwnerReferences() {
+		gk := schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind).GroupKind()
+		if text := gk.String(); strings.Contains(gk.Group, ".") && !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 func owners(o client.Object) []string {
@@ -185,23 +216,43 @@ func (c *Controller) look(ctx context.Context, obj *metav1.PartialObjectMetadata
 // dependents are the objects that name obj as an owner, or only those that its foreground deletion waits
 // for.
 func (c *Controller) dependents(ctx context.Context, from client.Reader, obj *metav1.PartialObjectMetadata, blocking bool) ([]item, error) {
+	opts := []client.ListOption{client.MatchingFields{byOwner: string(obj.UID)}}
+	if obj.Namespace != "" {
+		opts = append(opts, client.InNamespace(obj.Namespace))
+	}
+	all, err := c.find(ctx, from, opts...)
+	if err != nil {
+		return nil, err
+	}
 	var out []item
-	for _, gvk := range c.Kinds {
+	for i := range all {
+		if !blocking || blocks(all[i].metadata, obj.UID) {
+			out = append(out, all[i].item)
+		}
+	}
+	return out, nil
+}
+
+// found is an object of any kind.
+type found struct {
+	item
+	metadata *metav1.PartialObjectMetadata
+}
+
+// find lists all kinds.
+func (c *Controller) find(ctx context.Context, from client.Reader, opts ...client.ListOption) ([]found, error) {
+	var out []found
+	for _, gvk := range slices.Concat(c.Kinds, c.defined.kinds()) {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
-		opts := []client.ListOption{client.MatchingFields{byOwner: string(obj.UID)}}
-		if obj.Namespace != "" {
-			opts = append(opts, client.InNamespace(obj.Namespace))
-		}
-		if err := from.List(ctx, list, opts...); err != nil {
+		if err := from.List(ctx, list, opts...); meta.IsNoMatchError(err) {
+			continue // its definition is going
+		} else if err != nil {
 			return nil, fmt.Errorf("list dependents of kind %s: %w", gvk.Kind, err)
 		}
 		for i := range list.Items {
 			d := &list.Items[i]
-			if blocking && !blocks(d, obj.UID) {
-				continue
-			}
-			out = append(out, item{gvk, client.ObjectKeyFromObject(d), d.UID})
+			out = append(out, found{item{gvk, client.ObjectKeyFromObject(d), d.UID}, d})
 		}
 	}
 	return out, nil

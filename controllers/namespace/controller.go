@@ -37,8 +37,9 @@ const (
 // Controller reconciles Namespaces.
 type Controller struct {
 	Client client.Client
-	// Kinds are all namespaced kinds.
-	Kinds []schema.GroupVersionKind
+	// Kinds are all namespaced kinds that the server has of its own; Defined, if not nil, tells those that users have defined.
+	Kinds   []schema.GroupVersionKind
+	Defined func() []schema.GroupVersionKind
 	// Now is time.Now unless set.
 	Now func() time.Time
 
@@ -125,7 +126,7 @@ func ignoreRace(err error) error {
 func (c *Controller) empty(ctx context.Context, namespace string) ([]remains, error) {
 	var left []remains
 	var failed []error
-	for _, gvk := range c.Kinds {
+	for _, gvk := range c.all() {
 		items, err := c.list(ctx, gvk, namespace)
 		if err != nil {
 			failed = append(failed, err)
@@ -143,6 +144,13 @@ func (c *Controller) empty(ctx context.Context, namespace string) ([]remains, er
 		}
 	}
 	return left, errors.Join(failed...)
+}
+
+func (c *Controller) all() []schema.GroupVersionKind {
+	if c.Defined == nil {
+		return c.Kinds
+	}
+	return slices.Concat(c.Kinds, c.Defined())
 }
 
 func (c *Controller) list(ctx context.Context, gvk schema.GroupVersionKind, namespace string) ([]metav1.PartialObjectMetadata, error) {

@@ -62,6 +62,9 @@ func (r *Resource) DecodeStored(data []byte) (Object, error) {
 		return nil, fmt.Errorf("decode stored %s: %w", r.Kind, err)
 	}
 	r.SetType(obj)
+	if r.Prune != nil {
+		r.Prune(obj)
+	}
 	if r.Default != nil {
 		r.Default(obj)
 	}
@@ -109,6 +112,9 @@ func UnmarshalProtobuf(data []byte, obj runtime.Object) error {
 // ShallowCopy returns a new object that shares everything below its first level with obj, so that
 // its own metadata fields can be set.
 func (r *Resource) ShallowCopy(obj Object) Object {
+	if r.custom() {
+		return shallowCustomCopy(obj)
+	}
 	out := reflect.New(r.typ)
 	out.Elem().Set(reflect.ValueOf(obj).Elem())
 	return out.Interface().(Object)

@@ -4,12 +4,21 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Registry is the list of the kinds that a server serves, and its indexes. It never changes.
+// Registry is the list of the kinds that a server serves, and its indexes. Those that it was made with never change;
+// those that users define come and go by [Registry.SetCustom]. It is safe for concurrent use.
 type Registry struct {
+	builtin []*Resource
+	now     atomic.Pointer[kinds]
+	changes atomic.Int64
+}
+
+// kinds never changes.
+type kinds struct {
 	list   []*Resource
 	byGVR  map[schema.GroupVersionResource]*Resource
 	byGVK  map[schema.GroupVersionKind]*Resource
@@ -18,26 +27,53 @@ type Registry struct {
 
 // NewRegistry panics when two kinds claim one name: the list is part of the program.
 func NewRegistry(list ...*Resource) *Registry {
-	g := &Registry{
+	for _, r := range list {
+		if r.toStored != nil {
+			r.stored = storedOf(list, r)
+		}
+	}
+	k, err := indexKinds(list)
+	if err != nil {
+		panic(err.Error())
+	}
+	g := &Registry{builtin: list}
+	g.now.Store(k)
+	return g
+}
+
+// SetCustom makes the kinds that users have defined exactly list, in one step. It fails, and changes nothing, when two
+// kinds claim one name.
+func (g *Registry) SetCustom(list []*Resource) error {
+	k, err := indexKinds(slices.Concat(g.builtin, list))
+	if err != nil {
+		return err
+	}
+	g.now.Store(k)
+	g.changes.Add(1)
+	return nil
+}
+
+// Generation grows with every change of what users have defined.
+func (g *Registry) Generation() int64 { return g.changes.Load() }
+
+func indexKinds(list []*Resource) (*kinds, error) {
+	k := &kinds{
 		list:   list,
 		byGVR:  map[schema.GroupVersionResource]*Resource{},
 		byGVK:  map[schema.GroupVersionKind]*Resource{},
 		byType: map[reflect.Type]*Resource{},
 	}
 	for _, r := range list {
-		if g.byGVR[r.GroupVersionResource()] != nil || g.byGVK[r.GroupVersionKind()] != nil {
-			panic(fmt.Sprintf("declared twice: %s", r.GroupVersionResource()))
+		if k.byGVR[r.GroupVersionResource()] != nil || k.byGVK[r.GroupVersionKind()] != nil {
+			return nil, fmt.Errorf("declared twice: %s", r.GroupVersionResource())
 		}
-		g.byGVR[r.GroupVersionResource()] = r
-		g.byGVK[r.GroupVersionKind()] = r
-		g.byType[r.typ] = r
-	}
-	for _, r := range list {
-		if r.toStored != nil {
-			r.stored = storedOf(list, r)
+		k.byGVR[r.GroupVersionResource()] = r
+		k.byGVK[r.GroupVersionKind()] = r
+		if !r.custom() {
+			k.byType[r.typ] = r
 		}
 	}
-	return g
+	return k, nil
 }
 
 func storedOf(list []*Resource, r *Resource) *Resource {
@@ -51,31 +87,36 @@ func storedOf(list []*Resource, r *Resource) *Resource {
 
 // All returns the kinds in the order of their declaration, each in all of its versions; the caller must not change the
 // slice.
-func (g *Registry) All() []*Resource { return g.list }
+func (g *Registry) All() []*Resource { return g.now.Load().list }
+
+// Builtin returns those of All that the registry was made with.
+func (g *Registry) Builtin() []*Resource { return g.builtin }
 
 // Stored returns the kinds of which there are objects in the store, each once, in its stored version.
 func (g *Registry) Stored() []*Resource {
-	return slices.DeleteFunc(slices.Clone(g.list), func(r *Resource) bool { return r.Question || r.Computed || r.Stored() != r })
+	return slices.DeleteFunc(slices.Clone(g.All()), func(r *Resource) bool { return r.Question || r.Computed || r.Stored() != r })
 }
 
 // Resource finds a kind by its URL, nil when it is not served.
-func (g *Registry) Resource(gvr schema.GroupVersionResource) *Resource { return g.byGVR[gvr] }
+func (g *Registry) Resource(gvr schema.GroupVersionResource) *Resource {
+	return g.now.Load().byGVR[gvr]
+}
 
 // Kind finds a kind by its name on the wire, nil when it is not served.
-func (g *Registry) Kind(gvk schema.GroupVersionKind) *Resource { return g.byGVK[gvk] }
+func (g *Registry) Kind(gvk schema.GroupVersionKind) *Resource { return g.now.Load().byGVK[gvk] }
 
-// ForType finds a kind by the Go type of its pointer or struct, nil when it is not served.
+// ForType finds a kind by the Go type of its pointer or struct, nil when it is not served or has no type of its own.
 func (g *Registry) ForType(t reflect.Type) *Resource {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return g.byType[t]
+	return g.now.Load().byType[t]
 }
 
 // GroupVersions lists what discovery announces, in the order of declaration.
 func (g *Registry) GroupVersions() []schema.GroupVersion {
 	var out []schema.GroupVersion
-	for _, r := range g.list {
+	for _, r := range g.All() {
 		if gv := r.GroupVersionResource().GroupVersion(); !slices.Contains(out, gv) {
 			out = append(out, gv)
 		}

@@ -18,10 +18,12 @@ import (
 // [Kind.Resource] and never changed afterwards. The hooks are those of [Kind]; nil where a kind has none.
 type Resource struct {
 	Group, Version, Kind, Plural, Singular string
-	Short, Categories                      []string
-	Namespaced                             bool
-	StoragePrefix                          string
-	TTLSeconds                             int64
+	// ListKind is the kind of a list of them.
+	ListKind          string
+	Short, Categories []string
+	Namespaced        bool
+	StoragePrefix     string
+	TTLSeconds        int64
 
 	HasStatus, HasScale          bool
 	Generation, StatusMetadata   bool
@@ -33,6 +35,11 @@ type Resource struct {
 	OrphanWarning                string
 	// HasProtobuf says that the type has a protobuf form, as all of Kubernetes' own have.
 	HasProtobuf bool
+	// Terminating tells that the kind itself is being deleted, so that no objects of it can be created.
+	Terminating bool
+	// Prune drops from an object without a Go type what its schema does not know, and returns the paths of that. Nil where
+	// decoding does it.
+	Prune func(obj Object) (unknown []string)
 
 	Default        func(obj Object)
 	Prepare        func(obj, old Object)
@@ -63,7 +70,7 @@ type Resource struct {
 func newResource(group, version, kind, plural string, zero Object) *Resource {
 	r := &Resource{
 		Group: group, Version: version, Kind: kind, Plural: plural,
-		Singular: strings.ToLower(kind), StoragePrefix: plural,
+		ListKind: kind + "List", Singular: strings.ToLower(kind), StoragePrefix: plural,
 		ValidateName: validation.NameIsDNSSubdomain,
 		Fields:       map[string]func(Object) string{},
 	}
@@ -118,6 +125,10 @@ func (r *Resource) SetType(obj Object) {
 // CopyStatus gives dst the status of src, or an empty status when src is nil. Objects are not
 // copied deeply.
 func (r *Resource) CopyStatus(dst, src Object) {
+	if r.custom() {
+		r.copyCustomStatus(dst, src)
+		return
+	}
 	if r.status < 0 {
 		return
 	}
@@ -131,6 +142,11 @@ func (r *Resource) CopyStatus(dst, src Object) {
 
 // CopyBody gives dst all fields of src but its type, metadata and status. Objects are not copied deeply.
 func (r *Resource) CopyBody(dst, src Object) {
+	if r.custom() {
+		r.clearCustomBody(dst)
+		r.eachCustomField(src, func(name string, value any) { content(dst)[name] = value })
+		return
+	}
 	to, from := reflect.ValueOf(dst).Elem(), reflect.ValueOf(src).Elem()
 	for _, i := range r.body {
 		to.Field(i).Set(from.Field(i))
@@ -139,6 +155,10 @@ func (r *Resource) CopyBody(dst, src Object) {
 
 // ClearBody empties what CopyBody copies.
 func (r *Resource) ClearBody(obj Object) {
+	if r.custom() {
+		r.clearCustomBody(obj)
+		return
+	}
 	v := reflect.ValueOf(obj).Elem()
 	for _, i := range r.body {
 		v.Field(i).SetZero()
@@ -147,6 +167,9 @@ func (r *Resource) ClearBody(obj Object) {
 
 // SameBody tells whether two objects differ in metadata and status at most.
 func (r *Resource) SameBody(a, b Object) bool {
+	if r.custom() {
+		return r.sameCustomBody(a, b)
+	}
 	x, y := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
 	for _, i := range r.body {
 		if !equality.Semantic.DeepEqual(x.Field(i).Addr().Interface(), y.Field(i).Addr().Interface()) {

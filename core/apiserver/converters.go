@@ -3,7 +3,9 @@ package apiserver
 import (
 	"log/slog"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
 
@@ -11,17 +13,18 @@ import (
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 )
 
-// converters is the library's converter for Kubernetes' kinds, and one for Gantry's own, which the library
-// does not know.
+// converters is the library's converter for the kinds of k8s.io/api, and one for each other group, which the library does not
+// know.
 type converters struct {
-	Kubernetes, own managedfields.TypeConverter
+	Kubernetes managedfields.TypeConverter
+	others     map[string]managedfields.TypeConverter // by group
 }
 
 var _ managedfields.TypeConverter = converters{}
 
 func (c converters) of(obj runtime.Object) managedfields.TypeConverter {
-	if obj.GetObjectKind().GroupVersionKind().Group == v1alpha1.GroupVersion.Group {
-		return c.own
+	if other, ok := c.others[obj.GetObjectKind().GroupVersionKind().Group]; ok {
+		return other
 	}
 	return c.Kubernetes
 }
@@ -31,20 +34,23 @@ func (c converters) ObjectToTyped(obj runtime.Object, opts ...typed.ValidationOp
 	return c.of(obj).ObjectToTyped(obj, opts...)
 }
 
-// TypedToObject implements managedfields.TypeConverter. Both converters do the same.
+// TypedToObject implements managedfields.TypeConverter. All converters do the same.
 func (c converters) TypedToObject(v *typed.TypedValue) (runtime.Object, error) {
 	return c.Kubernetes.TypedToObject(v)
 }
 
-// ownConverter goes by the schemas that are published. Without them it deduces what it can.
-func ownConverter() managedfields.TypeConverter {
-	schemas, err := openapi.Schemas(v1alpha1.GroupVersion)
-	if err == nil {
-		var made managedfields.TypeConverter
-		if made, err = managedfields.NewTypeConverter(schemas, false); err == nil {
-			return made
+// otherConverters go by the schemas that are published. Without them they deduce what they can.
+func otherConverters() map[string]managedfields.TypeConverter {
+	out := map[string]managedfields.TypeConverter{}
+	for _, gv := range []schema.GroupVersion{v1alpha1.GroupVersion, apiextensionsv1.SchemeGroupVersion} {
+		schemas, err := openapi.Schemas(gv)
+		if err == nil {
+			out[gv.Group], err = managedfields.NewTypeConverter(schemas, false)
+		}
+		if err != nil {
+			slog.Error("cannot use the schemas of a group", "group", gv.Group, "err", err)
+			out[gv.Group] = managedfields.NewDeducedTypeConverter()
 		}
 	}
-	slog.Error("cannot use the schemas of Gantry's own kinds", "err", err)
-	return managedfields.NewDeducedTypeConverter()
+	return out
 }

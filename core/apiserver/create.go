@@ -31,6 +31,11 @@ func (s *Server) Create(ctx context.Context, q *api.Request, obj api.Object) (*c
 	if err := checkTarget(q, obj); err != nil {
 		return nil, err
 	}
+	if q.Resource.Terminating {
+		err := apierrors.NewMethodNotSupported(q.Resource.GroupResource(), "create")
+		err.ErrStatus.Message = "create not allowed while custom resource definition is terminating"
+		return nil, err
+	}
 	if q.Resource.Question {
 		return s.ask(ctx, q, obj)
 	}

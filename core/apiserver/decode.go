@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
@@ -71,14 +72,23 @@ func contentType(req *http.Request) string {
 	return mediaType
 }
 
-// decodeBody reads a body of any served format into obj, whose kind must be gvk if the body tells one.
-func decodeBody(mediaType string, data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict api.FieldValidation, warn func(string)) error {
+// target is what a body is decoded as.
+type target struct {
+	gvk schema.GroupVersionKind
+	// prune drops what the schema of an object without a Go type does not know.
+	prune func(obj api.Object) (unknown []string)
+}
+
+func targetOf(r *api.Resource) target { return target{r.GroupVersionKind(), r.Prune} }
+
+// decodeBody reads a body of any served format into obj, whose kind must be the target's if the body tells one.
+func decodeBody(mediaType string, data []byte, obj runtime.Object, t target, strict api.FieldValidation, warn func(string)) error {
 	switch mediaType {
 	case typeProtobuf:
 		if !api.HasProtobuf(obj) {
 			return errUnknownFormat(typeJSON, typeYAML)
 		}
-		return decodeProtobuf(data, obj, gvk)
+		return decodeProtobuf(data, obj, t.gvk)
 	case typeYAML, "application/x-yaml", "text/yaml":
 		var err error
 		if data, err = toJSON(data, strict, warn); err != nil {
@@ -88,7 +98,7 @@ func decodeBody(mediaType string, data []byte, obj runtime.Object, gvk schema.Gr
 	default:
 		return errUnknownFormat(typeJSON, typeYAML, typeProtobuf)
 	}
-	return decodeJSON(data, obj, gvk, strict, warn)
+	return decodeJSON(data, obj, t, strict, warn)
 }
 
 func errUnknownFormat(accepted ...string) error {
@@ -136,20 +146,22 @@ func toJSON(data []byte, strict api.FieldValidation, warn func(string)) ([]byte,
 	return out, nil
 }
 
-func decodeJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict api.FieldValidation, warn func(string)) error {
-	err := unmarshalJSON(data, obj, gvk, strict, warn)
+func decodeJSON(data []byte, obj runtime.Object, t target, strict api.FieldValidation, warn func(string)) error {
+	err := unmarshalJSON(data, obj, t, strict, warn)
 	var status apierrors.APIStatus
 	if err != nil && !errors.As(err, &status) {
-		return errCannotDecode(gvk, err)
+		return errCannotDecode(t.gvk, err)
 	}
 	return err
 }
 
 // unmarshalJSON is decodeJSON without its words around what is wrong with the data. obj is zero.
-func unmarshalJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind, strict api.FieldValidation, warn func(string)) error {
+func unmarshalJSON(data []byte, obj runtime.Object, t target, strict api.FieldValidation, warn func(string)) error {
 	var loose []error
 	var err error
-	if fastjson.Unmarshal(data, obj) {
+	if untyped, ok := obj.(*unstructured.Unstructured); ok {
+		loose, err = unmarshalUntyped(data, untyped)
+	} else if fastjson.Unmarshal(data, obj) {
 		// Nothing is wrong with it.
 	} else if strict == api.ValidationIgnore || strict == api.ValidationWarn && warn == nil {
 		err = kjson.UnmarshalCaseSensitivePreserveInts(data, obj)
@@ -159,11 +171,16 @@ func unmarshalJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind,
 	if err != nil {
 		return err
 	}
-	if err := checkKind(obj.GetObjectKind().GroupVersionKind(), gvk); err != nil {
+	if err := checkKind(obj.GetObjectKind().GroupVersionKind(), t.gvk); err != nil {
 		return err
 	}
-	obj.GetObjectKind().SetGroupVersionKind(gvk)
-	if len(loose) == 0 {
+	obj.GetObjectKind().SetGroupVersionKind(t.gvk)
+	if own, ok := obj.(api.Object); ok && t.prune != nil {
+		for _, path := range t.prune(own) {
+			loose = append(loose, fmt.Errorf("unknown field %q", path))
+		}
+	}
+	if len(loose) == 0 || strict == api.ValidationIgnore || strict == api.ValidationWarn && warn == nil {
 		return nil
 	}
 	if strict == api.ValidationStrict {
@@ -177,6 +194,20 @@ func unmarshalJSON(data []byte, obj runtime.Object, gvk schema.GroupVersionKind,
 		warn(e.Error())
 	}
 	return nil
+}
+
+// unmarshalUntyped reads an object without a Go type, whose metadata have one all the same.
+func unmarshalUntyped(data []byte, u *unstructured.Unstructured) (loose []error, err error) {
+	if loose, err = kjson.UnmarshalStrict(data, &u.Object); err != nil {
+		return nil, err
+	}
+	if u.Object == nil {
+		return nil, errors.New("there is no object")
+	}
+	if _, err := api.MetadataOf(u); err != nil {
+		return nil, err
+	}
+	return loose, nil
 }
 
 // checkKind lets a body leave its kind out.

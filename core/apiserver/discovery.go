@@ -168,7 +168,9 @@ func aggregateResource(r *api.Resource) discoveryv2.APIResourceDiscovery {
 const aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 func (s *Server) serveDiscovery(w http.ResponseWriter, req *http.Request, path string) {
-	if doc, ok := s.discovery.aggregated[path]; ok && strings.Contains(req.Header.Get("Accept"), "v=v2;as=APIGroupDiscoveryList") {
+	s.SyncDefinitions(req.Context())
+	known := s.discovery.Load()
+	if doc, ok := known.aggregated[path]; ok && strings.Contains(req.Header.Get("Accept"), "v=v2;as=APIGroupDiscoveryList") {
 		etag := `"` + doc.etag + `"`
 		w.Header().Set("ETag", etag)
 		w.Header().Set("Vary", "Accept")
@@ -179,7 +181,7 @@ func (s *Server) serveDiscovery(w http.ResponseWriter, req *http.Request, path s
 		send(w, aggregatedType, http.StatusOK, doc.data)
 		return
 	}
-	data, ok := s.discovery.plain[path]
+	data, ok := known.plain[path]
 	if !ok {
 		s.fail(w, jsonView, errNoResource)
 		return

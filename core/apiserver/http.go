@@ -86,15 +86,10 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request) {
 		s.servePath(w, req, path)
 		return
 	}
-	if path == definitionsPath && req.Method == http.MethodGet && s.Registry.Resource(definitions) == nil {
-		if err := s.authorizePath(req); err != nil {
-			s.fail(w, jsonView, err)
-			return
-		}
-		serveNoDefinitions(w)
-		return
-	}
 	c, err := s.newCall(req, parts)
+	if c == nil && s.SyncDefinitions(req.Context()) {
+		c, err = s.newCall(req, parts)
+	}
 	if c != nil {
 		c.q.Warn = func(text string) { w.Header().Add("Warning", fmt.Sprintf("299 - %q", text)) }
 	}

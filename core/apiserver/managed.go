@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/client-go/applyconfigurations"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/custom"
 )
 
 // managers holds the field managers of server-side apply, one for each kind and subresource.
@@ -20,6 +22,7 @@ type managers struct {
 	converter func() managedfields.TypeConverter
 	versions  runtime.ObjectConvertor
 	byTarget  sync.Map // managedTarget → *managedfields.FieldManager
+	learned   sync.Map // *api.Resource of a defined kind → managedfields.TypeConverter
 }
 
 type managedTarget struct {
@@ -31,7 +34,7 @@ func (m *managers) init(registry *api.Registry) {
 	m.versions = convertor{runtime.UnsafeObjectConvertor(scheme.Scheme), registry}
 	m.converter = sync.OnceValue(func() managedfields.TypeConverter {
 		return &trusting{TypeConverter: converters{
-			Kubernetes: applyconfigurations.NewTypeConverter(scheme.Scheme), own: ownConverter(),
+			Kubernetes: applyconfigurations.NewTypeConverter(scheme.Scheme), others: otherConverters(),
 		}}
 	})
 	go m.converter() // takes a while; the first write should not pay for it
@@ -43,13 +46,61 @@ func (m *managers) of(r *api.Resource, subresource string) (*managedfields.Field
 		return have.(*managedfields.FieldManager), nil
 	}
 	gvk := r.GroupVersionKind()
-	made, err := managedfields.NewDefaultFieldManager(m.converter(), m.versions,
-		defaulter{r}, scheme.Scheme, gvk, r.Stored().GroupVersionKind().GroupVersion(), subresource, resetFields(r, subresource))
+	stored := r.Stored().GroupVersionKind().GroupVersion()
+	var made *managedfields.FieldManager
+	var err error
+	if r.Custom() {
+		made, err = managedfields.NewDefaultCRDFieldManager(m.converterOf(r), m.versions,
+			defaulter{r}, creater{r}, gvk, stored, subresource, resetFields(r, subresource))
+	} else {
+		made, err = managedfields.NewDefaultFieldManager(m.converter(), m.versions,
+			defaulter{r}, scheme.Scheme, gvk, stored, subresource, resetFields(r, subresource))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make a field manager for %s: %w", gvk, err)
 	}
 	m.byTarget.Store(t, made)
 	return made, nil
+}
+
+// learn makes the field managers of a defined kind go by its schema.
+func (m *managers) learn(k custom.Kind) error {
+	schemas, err := custom.Schemas(k)
+	if err != nil {
+		return err
+	}
+	converter, err := managedfields.NewTypeConverter(schemas, false)
+	if err == nil {
+		m.learned.Store(k.Resource, converter)
+	}
+	return err
+}
+
+// forget drops what was made for kinds that are no longer served as they were.
+func (m *managers) forget(kinds []custom.Kind) {
+	for _, k := range kinds {
+		m.learned.Delete(k.Resource)
+		for _, sub := range []string{"", "status", "scale"} {
+			m.byTarget.Delete(managedTarget{k.Resource, sub})
+		}
+	}
+}
+
+func (m *managers) converterOf(r *api.Resource) managedfields.TypeConverter {
+	if have, ok := m.learned.Load(r); ok {
+		return have.(managedfields.TypeConverter)
+	}
+	return managedfields.NewDeducedTypeConverter() // a request that came while the definition went
+}
+
+// creater makes empty objects of a defined kind for the library.
+type creater struct{ resource *api.Resource }
+
+// New implements runtime.ObjectCreater.
+func (c creater) New(gvk schema.GroupVersionKind) (runtime.Object, error) {
+	obj := c.resource.New()
+	obj.GetObjectKind().SetGroupVersionKind(gvk)
+	return obj, nil
 }
 
 // resetFields are those that a write of the target cannot set, and so must not own.

@@ -28,6 +28,9 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	if p.Type == types.ApplyYAMLPatchType {
 		return s.apply(ctx, q, p)
 	}
+	if p.Type == types.StrategicMergePatchType && q.Resource.Custom() {
+		return nil, false, errUntypedPatch
+	}
 	entry, err := s.modify(ctx, q, func(_ context.Context, current api.Object) (api.Object, error) {
 		r := q.Spoken()
 		original, err := json.Marshal(r.FromStored(current))
@@ -39,7 +42,7 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 			return nil, err
 		}
 		obj := r.New()
-		if err := unmarshalJSON(patched, obj, r.GroupVersionKind(), p.Validation, q.Warn); err != nil {
+		if err := unmarshalJSON(patched, obj, targetOf(r), p.Validation, q.Warn); err != nil {
 			return nil, patchError(&p, patched, err)
 		}
 		obj = toStored(q, obj)
@@ -176,7 +179,7 @@ func decodeApplied(q *api.Request, p *api.Patch) (*unstructured.Unstructured, er
 		return nil, err
 	}
 	// The typed form says which fields there are; the untyped one, which were given.
-	if err := decodeJSON(data, q.Spoken().New(), q.Spoken().GroupVersionKind(), p.Validation, q.Warn); err != nil {
+	if err := decodeJSON(data, q.Spoken().New(), targetOf(q.Spoken()), p.Validation, q.Warn); err != nil {
 		return nil, err
 	}
 	wanted := &unstructured.Unstructured{}
@@ -205,6 +208,9 @@ func applyError(err error) error {
 	}
 	return apierrors.NewBadRequest(err.Error())
 }
+
+var errUntypedPatch = apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "PATCH", schema.GroupResource{}, "",
+	"the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml", 0, false)
 
 var errPatchType = apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "PATCH", schema.GroupResource{}, "",
 	"the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml", 0, false)

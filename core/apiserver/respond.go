@@ -82,7 +82,7 @@ func encodeEntry(v view, r *api.Resource, e *cache.Entry, o tableOptions) ([]byt
 func partial(obj api.Object) *metav1.PartialObjectMetadata {
 	return &metav1.PartialObjectMetadata{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"},
-		ObjectMeta: *obj.(metav1.ObjectMetaAccessor).GetObjectMeta().(*metav1.ObjectMeta),
+		ObjectMeta: *api.Metadata(obj),
 	}
 }
 
@@ -211,7 +211,7 @@ func jsonList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) ([]by
 		size += len(data) + 1
 	}
 	out := make([]byte, 0, size)
-	out = append(out, `{"kind":"`+r.Kind+`List","apiVersion":"`+r.APIVersion()+`","metadata":`...)
+	out = append(out, `{"kind":"`+r.ListKind+`","apiVersion":"`+r.APIVersion()+`","metadata":`...)
 	out = append(append(out, head...), `,"items":[`...)
 	for i, e := range items {
 		if i > 0 {
@@ -243,7 +243,7 @@ func protobufList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) (
 		data, _ := e.Protobuf() // encoded above
 		raw = appendField(raw, 2, data)
 	}
-	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: r.APIVersion(), Kind: r.Kind + "List"}}
+	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: r.APIVersion(), Kind: r.ListKind}}
 	return api.Envelope(&u, raw), nil
 }
 

@@ -56,23 +56,25 @@ type Server struct {
 	// Metrics are served beside the server's own.
 	Metrics []prometheus.Collector
 
-	managed   managers
-	discovery discovery
-	ips       *ipAllocator
-	ports     *portAllocator
-	subs      map[subresource]subHandler
-	inflight  atomic.Int64
-	workers   workers
-	meter     usage.Meter
-	requests  *prometheus.CounterVec
-	metrics   http.Handler
-	handler   http.Handler
+	managed     managers
+	discovery   atomic.Pointer[discovery]
+	definitions definitions
+	ips         *ipAllocator
+	ports       *portAllocator
+	subs        map[subresource]subHandler
+	inflight    atomic.Int64
+	workers     workers
+	meter       usage.Meter
+	requests    *prometheus.CounterVec
+	metrics     http.Handler
+	handler     http.Handler
 }
 
 // Init prepares the server; the fields must not change afterwards.
 func (s *Server) Init() {
 	s.managed.init(s.Registry)
-	s.discovery = newDiscovery(s.Registry)
+	known := newDiscovery(s.Registry)
+	s.discovery.Store(&known)
 	s.ips = newIPAllocator(s.ServiceRange)
 	if s.NodePorts == [2]int32{} {
 		s.NodePorts = [2]int32{30000, 32767}

@@ -263,7 +263,7 @@ func (s *Server) patchScale(c *call) (runtime.Object, error) {
 		}
 		out := &autoscalingv1.Scale{}
 		gvk := autoscalingv1.SchemeGroupVersion.WithKind("Scale")
-		if err := decodeJSON(patched, out, gvk, p.Validation, c.q.Warn); err != nil {
+		if err := decodeJSON(patched, out, target{gvk: gvk}, p.Validation, c.q.Warn); err != nil {
 			return nil, err
 		}
 		if out.ResourceVersion == have.ResourceVersion {

@@ -63,13 +63,13 @@ func (c *call) decode(obj runtime.Object) error {
 	if err != nil {
 		return err
 	}
-	gvk := c.q.Spoken().GroupVersionKind()
+	as := targetOf(c.q.Spoken())
 	if _, own := obj.(api.Object); !own || c.sub != nil || c.q.Subresource == "scale" {
 		if kinds, _, err := scheme.Scheme.ObjectKinds(obj); err == nil {
-			gvk = kinds[0]
+			as = target{gvk: kinds[0]}
 		}
 	}
-	return decodeBody(contentType(c.req), data, obj, gvk, fieldValidation(c.query.Get("fieldValidation")), c.q.Warn)
+	return decodeBody(contentType(c.req), data, obj, as, fieldValidation(c.query.Get("fieldValidation")), c.q.Warn)
 }
 
 func (s *Server) serveCreate(w http.ResponseWriter, c *call) {

@@ -57,6 +57,13 @@ func (c convertor) ConvertToVersion(in runtime.Object, target runtime.GroupVersi
 		gvk = r.GroupVersionKind() // the library's empty objects do not say it
 	}
 	want, ok := target.KindForGroupVersionKinds([]schema.GroupVersionKind{gvk})
+	if u, untyped := in.(*unstructured.Unstructured); ok && untyped {
+		if r := c.registry.Kind(gvk); r == nil || r.Custom() {
+			out := u.DeepCopy() // versions differ in nothing but their name
+			out.SetGroupVersionKind(want)
+			return out, nil
+		}
+	}
 	if !ok || want == gvk {
 		return c.ObjectConvertor.ConvertToVersion(in, target)
 	}

@@ -43,12 +43,12 @@ type Store interface {
 // Cache is safe for concurrent use. New makes one and Run keeps it true.
 type Cache struct {
 	store       Store
-	collections map[string]*Collection // by api.Resource.StoragePrefix
-	byResource  map[*api.Resource]*Collection
+	collections atomic.Pointer[map[string]*Collection] // by api.Resource.StoragePrefix; the map never changes
 	expected    expected
 
 	synced   chan struct{}
 	revision atomic.Int64
+	applying sync.Mutex // orders what comes from the store; see kinds.go
 
 	mu      sync.Mutex
 	waiting map[*waiter]struct{}
@@ -63,22 +63,23 @@ const root = "/registry/"
 
 // New returns a cache of all kinds of the registry; it is empty until Run has loaded it.
 func New(st Store, registry *api.Registry) *Cache {
-	c := &Cache{
-		store:       st,
-		collections: map[string]*Collection{},
-		byResource:  map[*api.Resource]*Collection{},
-		synced:      make(chan struct{}),
-		waiting:     map[*waiter]struct{}{},
-	}
+	c := &Cache{store: st, synced: make(chan struct{}), waiting: map[*waiter]struct{}{}}
+	all := map[string]*Collection{}
 	for _, r := range registry.Stored() {
-		col := newCollection(r, &c.revision)
-		c.collections[r.StoragePrefix], c.byResource[r] = col, col
+		all[r.StoragePrefix] = newCollection(r, &c.revision)
 	}
+	c.collections.Store(&all)
 	return c
 }
 
-// Of returns the collection of a registered kind.
-func (c *Cache) Of(r *api.Resource) *Collection { return c.byResource[r] }
+// Of returns the collection of a kind in its stored version. For a kind that the cache does not hold, as one whose definition
+// has just been deleted, that is an empty one which stays so.
+func (c *Cache) Of(r *api.Resource) *Collection {
+	if col := (*c.collections.Load())[r.StoragePrefix]; col != nil {
+		return col
+	}
+	return newCollection(r, &c.revision)
+}
 
 // Synced is closed once the store has been loaded.
 func (c *Cache) Synced() <-chan struct{} { return c.synced }
@@ -121,6 +122,8 @@ func (c *Cache) follow(ctx context.Context) error {
 
 // load replaces the content by that of the store. Entries whose revision is unchanged are kept.
 func (c *Cache) load(ctx context.Context) error {
+	c.applying.Lock()
+	defer c.applying.Unlock()
 	found := map[*Collection]map[string]bool{}
 	var changed []store.Event
 	revision, err := c.store.List(ctx, root, func(kv store.KV) error {
@@ -140,7 +143,7 @@ func (c *Cache) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load the cache: %w", err)
 	}
-	for _, col := range c.collections {
+	for _, col := range *c.collections.Load() {
 		// What happened before is not known in full: a watch may go on from here on only.
 		col.forget(revision)
 		for _, e := range col.Snapshot().All() {
@@ -159,12 +162,12 @@ func (c *Cache) load(ctx context.Context) error {
 
 // owner finds the collection of a key by its longest prefix: /registry/services/specs/… is two deep.
 func (c *Cache) owner(key string) *Collection {
-	rest := strings.TrimPrefix(key, root)
+	rest, all := strings.TrimPrefix(key, root), *c.collections.Load()
 	for i := 0; i < len(rest); i++ {
 		if rest[i] != '/' {
 			continue
 		}
-		if col := c.collections[rest[:i]]; col != nil {
+		if col := all[rest[:i]]; col != nil {
 			return col
 		}
 	}
@@ -172,6 +175,8 @@ func (c *Cache) owner(key string) *Collection {
 }
 
 func (c *Cache) apply(events []store.Event, seen int64) error {
+	c.applying.Lock()
+	defer c.applying.Unlock()
 	for _, e := range events {
 		c.applyOne(e)
 	}
@@ -184,6 +189,9 @@ func (c *Cache) applyOne(e store.Event) {
 	if col == nil {
 		return
 	}
+	if e.Revision <= col.loaded {
+		return
+	}
 	if e.Deleted {
 		col.remove(e.Key, e.Revision)
 		return
@@ -193,7 +201,7 @@ func (c *Cache) applyOne(e store.Event) {
 	if len(met) > 0 {
 		entry.Object = met[0].obj
 	} else {
-		obj, err := col.resource.DecodeStored(e.Value)
+		obj, err := col.kind().DecodeStored(e.Value)
 		if err != nil {
 			// One object that cannot be read must not take the others with it.
 			slog.Error("cannot decode a stored object", "key", e.Key, "revision", e.Revision, "err", err)

@@ -12,8 +12,9 @@ import (
 
 // Collection is all objects of one kind.
 type Collection struct {
-	resource *api.Resource
-	revision *atomic.Int64 // of the whole cache
+	resource atomic.Pointer[api.Resource] // in its stored version
+	revision *atomic.Int64                // of the whole cache
+	loaded   int64                        // events up to this revision are in the tree already
 
 	mu      sync.RWMutex
 	tree    btree.Map[string, *Entry]
@@ -25,7 +26,18 @@ type Collection struct {
 }
 
 func newCollection(r *api.Resource, revision *atomic.Int64) *Collection {
-	return &Collection{resource: r, revision: revision, topics: map[topic]*queue{}}
+	c := &Collection{revision: revision, topics: map[topic]*queue{}}
+	c.resource.Store(r)
+	return c
+}
+
+func (c *Collection) kind() *api.Resource { return c.resource.Load() }
+
+// Changed is the revision of the last change.
+func (c *Collection) Changed() int64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.changed
 }
 
 // Event is a change of one object.
@@ -74,7 +86,7 @@ func (c *Collection) removeLocked(key string, revision int64) {
 		return
 	}
 	c.reindex(prev, nil)
-	last := c.resource.ShallowCopy(prev.Object)
+	last := c.kind().ShallowCopy(prev.Object)
 	last.SetResourceVersion(formatRevision(revision))
 	c.publish(&Event{
 		Type:  watch.Deleted,

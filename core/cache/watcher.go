@@ -19,7 +19,7 @@ type topic struct{ kind, a, b string }
 
 func (c *Collection) topicOf(s Scope) topic {
 	switch {
-	case s.Name != "" && (s.Namespace != "" || !c.resource.Namespaced):
+	case s.Name != "" && (s.Namespace != "" || !c.kind().Namespaced):
 		return topic{"name", s.Namespace, s.Name}
 	case s.Field != "":
 		return topic{"field", s.Field, s.Value}
@@ -162,18 +162,18 @@ func (w *Watcher) Next(ctx context.Context, buf []*Event) ([]*Event, error) {
 // wake appends the event to the topics that it concerns.
 func (c *Collection) wake(ev *Event) {
 	c.send(topic{kind: "all"}, ev)
-	obj := ev.Entry.Object
-	if c.resource.Namespaced {
+	obj, kind := ev.Entry.Object, c.kind()
+	if kind.Namespaced {
 		c.send(topic{"namespace", obj.GetNamespace(), ""}, ev)
 	}
 	c.send(topic{"name", obj.GetNamespace(), obj.GetName()}, ev)
-	for _, f := range c.resource.Indexed {
-		value, _ := c.resource.Field(obj, f)
+	for _, f := range kind.Indexed {
+		value, _ := kind.Field(obj, f)
 		c.send(topic{"field", f, value}, ev)
 		if ev.Prev == nil {
 			continue
 		}
-		if before, _ := c.resource.Field(ev.Prev.Object, f); before != value {
+		if before, _ := kind.Field(ev.Prev.Object, f); before != value {
 			c.send(topic{"field", f, before}, ev)
 		}
 	}
@@ -187,9 +187,9 @@ func (c *Collection) concerns(t topic, ev *Event) bool {
 	case "name":
 		return obj.GetNamespace() == t.a && obj.GetName() == t.b
 	case "field":
-		value, _ := c.resource.Field(obj, t.a)
+		value, _ := c.kind().Field(obj, t.a)
 		if value != t.b && ev.Prev != nil {
-			value, _ = c.resource.Field(ev.Prev.Object, t.a)
+			value, _ = c.kind().Field(ev.Prev.Object, t.a)
 		}
 		return value == t.b
 	}
@@ -231,13 +231,18 @@ func (c *Collection) cut(w *Watcher, err error) {
 }
 
 func (c *Cache) closeTopics() {
-	for _, col := range c.collections {
-		col.mu.Lock()
-		for _, q := range col.topics {
-			for w := range q.watchers {
-				col.cut(w, context.Canceled)
-			}
+	for _, col := range *c.collections.Load() {
+		col.close()
+	}
+}
+
+// close ends all watches.
+func (c *Collection) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, q := range c.topics {
+		for w := range q.watchers {
+			c.cut(w, context.Canceled)
 		}
-		col.mu.Unlock()
 	}
 }

@@ -73,7 +73,7 @@ func (c *Client) AsUser(who user.Info, manager string) *Client {
 func (c *Client) Scheme() *runtime.Scheme { return scheme.Scheme }
 
 // RESTMapper implements client.Client.
-func (c *Client) RESTMapper() meta.RESTMapper { return NewMapper(c.Registry) }
+func (c *Client) RESTMapper() meta.RESTMapper { return mapKinds(c.Registry) }
 
 // GroupVersionKindFor implements client.Client.
 func (c *Client) GroupVersionKindFor(obj runtime.Object) (schema.GroupVersionKind, error) {
@@ -141,6 +141,12 @@ func withOptions(q *api.Request, dryRun []string, manager string) {
 // fill makes out show a stored object: a typed one shares everything below its first level, the others
 // are converted.
 func fill(out, stored runtime.Object) error {
+	if from, ok := stored.(*unstructured.Unstructured); ok {
+		if out, ok := out.(*unstructured.Unstructured); ok {
+			from.DeepCopyInto(out) // its first level is a map, which would be shared
+			return nil
+		}
+	}
 	to, from := reflect.ValueOf(out).Elem(), reflect.ValueOf(stored).Elem()
 	if to.Type() == from.Type() {
 		to.Set(from)
@@ -148,13 +154,9 @@ func fill(out, stored runtime.Object) error {
 	}
 	switch out := out.(type) {
 	case *metav1.PartialObjectMetadata:
-		accessor, ok := stored.(metav1.ObjectMetaAccessor)
-		if !ok {
-			return fmt.Errorf("show %T as metadata", stored)
-		}
 		out.TypeMeta = metav1.TypeMeta{}
 		out.SetGroupVersionKind(stored.GetObjectKind().GroupVersionKind())
-		out.ObjectMeta = *accessor.GetObjectMeta().(*metav1.ObjectMeta)
+		out.ObjectMeta = *api.Metadata(stored)
 		return nil
 	case *unstructured.Unstructured:
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(stored)

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/gantryio/gantry/controllers/customresource"
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
 	"github.com/gantryio/gantry/controllers/garbage"
@@ -59,6 +60,7 @@ type cluster struct {
 	t        *testing.T
 	registry *api.Registry
 	informed *client.Cache
+	server   *apiserver.Server
 	ctx      context.Context
 	wg       sync.WaitGroup
 	// ahead is how far the clock of CronJobs is ahead of the true time.
@@ -81,6 +83,7 @@ func start(t *testing.T) *cluster {
 		Admission: admission.Default(admission.Reader{Cache: watched, Registry: c.registry}),
 	}
 	srv.Init()
+	c.server = srv
 	c.Client = &client.Client{
 		Server: srv, Cache: watched, Registry: c.registry, Manager: "test",
 		User: &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}},
@@ -93,6 +96,7 @@ func start(t *testing.T) *cluster {
 	if err := srv.Bootstrap(ctx, "192.0.2.1", 6443); err != nil {
 		t.Fatal(err)
 	}
+	c.run(srv.FollowDefinitions)
 	c.run(c.manager().Start)
 	sched := &scheduler.Scheduler{Client: c.As("scheduler"), Cache: c.informed, Recorder: client.NewRecorder(ctx, c.As("scheduler"), "default-scheduler", "")}
 	c.run(sched.Run)
@@ -103,6 +107,17 @@ func start(t *testing.T) *cluster {
 		st.Close()
 	})
 	return c
+}
+
+// defined are the namespaced kinds that tests have defined.
+func (c *cluster) defined() []schema.GroupVersionKind {
+	var out []schema.GroupVersionKind
+	for _, r := range c.registry.Stored() {
+		if r.Custom() && r.Namespaced {
+			out = append(out, r.GroupVersionKind())
+		}
+	}
+	return out
 }
 
 func (c *cluster) run(f func(context.Context) error) {
@@ -147,7 +162,8 @@ func (c *cluster) manager() manager.Manager {
 		&ttlafterfinished.Controller{Client: c.As("ttl-after-finished-controller")},
 		&node.Controller{Client: c.As("node-controller"), Recorder: recorder, ClusterCIDR: netip.MustParsePrefix("10.200.0.0/16")},
 		&taint.Controller{Client: c.As("taint-controller"), Recorder: recorder},
-		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced},
+		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced, Defined: c.defined},
+		&customresource.Controller{Client: c.Client, Now: time.Now},
 		&serviceaccount.Controller{Client: c.As("serviceaccount-controller"), CA: []byte("certificate")},
 		&garbage.Controller{Client: c.As("garbage-controller"), Recorder: recorder, Kinds: kinds},
 		&endpointslice.Controller{Client: c.As("endpointslice-controller"), Recorder: recorder},

@@ -4,11 +4,13 @@ package all
 import (
 	"sync"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/apiextensions"
 	"github.com/gantryio/gantry/core/api/apps"
 	"github.com/gantryio/gantry/core/api/authentication"
 	"github.com/gantryio/gantry/core/api/authorization"
@@ -29,6 +31,7 @@ import (
 // register runs once, for nobody may read the scheme while it is written.
 var register = sync.OnceFunc(func() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme.Scheme))
+	utilruntime.Must(apiextensionsv1.AddToScheme(scheme.Scheme))
 	utilruntime.Must(metricsv1beta1.AddToScheme(scheme.Scheme))
 })
 
@@ -50,6 +53,7 @@ func Kinds() *api.Registry {
 		core.Secrets.Resource(),
 		core.ServiceAccounts.Resource(),
 		core.Services.Resource(),
+		apiextensions.CustomResourceDefinitions.Resource(),
 		apps.ControllerRevisions.Resource(),
 		apps.DaemonSets.Resource(),
 		apps.Deployments.Resource(),

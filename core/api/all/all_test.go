@@ -29,6 +29,7 @@ func TestKeys(t *testing.T) {
 		"controllerrevisions": "/registry/controllerrevisions/a/b", "deployments": "/registry/deployments/a/b", "replicasets": "/registry/replicasets/a/b",
 		"daemonsets": "/registry/daemonsets/a/b", "statefulsets": "/registry/statefulsets/a/b", "poddisruptionbudgets": "/registry/poddisruptionbudgets/a/b",
 		"persistentvolumeclaims": "/registry/persistentvolumeclaims/a/b", "persistentvolumes": "/registry/persistentvolumes/b", "replicationcontrollers": "/registry/controllers/a/b",
+		"customresourcedefinitions": "/registry/apiextensions.k8s.io/customresourcedefinitions/b",
 		"horizontalpodautoscalers": "/registry/horizontalpodautoscalers/a/b",
 		"cronjobs":                 "/registry/cronjobs/a/b", "jobs": "/registry/jobs/a/b",
 		"roles": "/registry/roles/a/b", "rolebindings": "/registry/rolebindings/a/b",

@@ -53,7 +53,7 @@ var version = sync.OnceValue(func() string {
 func (Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	path := strings.Trim(strings.TrimPrefix(req.URL.Path, "/openapi/"), "/")
 	if path == "v3" {
-		serveIndex(w)
+		ServeIndex(w, nil)
 		return
 	}
 	accept := req.Header.Get("Accept")
@@ -69,8 +69,9 @@ func (Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// serveIndex lists the documents of version 3 by the path of their group version.
-func serveIndex(w http.ResponseWriter) {
+// ServeIndex lists the documents of version 3 by the path of their group version ("apis/apps/v1"), and more, whose URLs are
+// given.
+func ServeIndex(w http.ResponseWriter, more map[string]string) {
 	type entry struct {
 		URL string `json:"serverRelativeURL"`
 	}
@@ -85,6 +86,9 @@ func serveIndex(w http.ResponseWriter) {
 			name = strings.TrimSuffix(name, ".json")
 			paths[name] = entry{"/openapi/v3/" + name + "?hash=" + version()}
 		}
+	}
+	for name, url := range more {
+		paths[name] = entry{url}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{"paths": paths})

@@ -279,7 +279,8 @@ func (c *composer) clone(v any) object {
 func wrapRefs(v any) {
 	switch v := v.(type) {
 	case object:
-		if ref, ok := v["$ref"]; ok && len(v) > 1 {
+		// A schema of schemas has a property of that name, which is no reference.
+		if ref, ok := v["$ref"].(string); ok && len(v) > 1 {
 			delete(v, "$ref")
 			v["allOf"] = []any{object{"$ref": ref}}
 			return

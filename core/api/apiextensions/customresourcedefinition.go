@@ -1,0 +1,106 @@
+// Package apiextensions declares the kind of the group apiextensions.k8s.io/v1: what the server, the printer and the store know
+// of CustomResourceDefinition. What a definition means is in package custom.
+package apiextensions
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
+)
+
+// CleanupFinalizer keeps a deleted definition until its objects are gone.
+const CleanupFinalizer = "customresourcecleanup.apiextensions.k8s.io"
+
+// CustomResourceDefinitions is all that the server, the printer and the docs know of CustomResourceDefinition.
+var CustomResourceDefinitions = api.Kind[apiextensionsv1.CustomResourceDefinition]{
+	Group: apiextensionsv1.GroupName, Version: "v1", Name: "CustomResourceDefinition", Plural: "customresourcedefinitions",
+	Short: []string{"crd", "crds"}, Categories: []string{"api-extensions"},
+	StoragePrefix: "apiextensions.k8s.io/customresourcedefinitions",
+	Subresources:  api.Status, Generation: true, UnconditionalUpdateForbidden: true, StatusMetadata: true,
+	StatusOnCreate: true, // Prepare makes it
+	Default:        defaultDefinition,
+	Prepare:        prepareDefinition,
+	Validate:       validateDefinition,
+	ValidateStatus: validateDefinitionStatus,
+	MarkDeleted: func(d *apiextensionsv1.CustomResourceDefinition) {
+		if !slices.Contains(d.Finalizers, CleanupFinalizer) {
+			d.Finalizers = append(d.Finalizers, CleanupFinalizer)
+		}
+	},
+	Columns: []api.Column[apiextensionsv1.CustomResourceDefinition]{
+		api.NameColumn[apiextensionsv1.CustomResourceDefinition](),
+		{Name: "Created At", Type: "date", Description: "When the definition was created.", Cell: func(d *apiextensionsv1.CustomResourceDefinition) any {
+			return d.CreationTimestamp.UTC().Format(time.RFC3339)
+		}},
+	},
+}
+
+func defaultDefinition(d *apiextensionsv1.CustomResourceDefinition) {
+	apiextensionsv1.SetDefaults_CustomResourceDefinition(d)
+	apiextensionsv1.SetDefaults_CustomResourceDefinitionSpec(&d.Spec)
+	if c := d.Spec.Conversion; c != nil && c.Webhook != nil && c.Webhook.ClientConfig != nil && c.Webhook.ClientConfig.Service != nil {
+		apiextensionsv1.SetDefaults_ServiceReference(c.Webhook.ClientConfig.Service)
+	}
+}
+
+// prepareDefinition notes in which versions there may be stored objects.
+func prepareDefinition(d, old *apiextensionsv1.CustomResourceDefinition) {
+	if old == nil {
+		d.Status = apiextensionsv1.CustomResourceDefinitionStatus{}
+	}
+	for i := range d.Spec.Versions {
+		if v := &d.Spec.Versions[i]; v.Storage && !slices.Contains(d.Status.StoredVersions, v.Name) {
+			d.Status.StoredVersions = append(d.Status.StoredVersions, v.Name)
+		}
+	}
+}
+
+// Internal returns the form of a definition that the libraries of schemas work with. The definition stays as it is.
+func Internal(d *apiextensionsv1.CustomResourceDefinition) (*apiextensions.CustomResourceDefinition, error) {
+	out := &apiextensions.CustomResourceDefinition{}
+	if err := apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(d.DeepCopy(), out, nil); err != nil {
+		return nil, fmt.Errorf("convert definition %s: %w", d.Name, err)
+	}
+	return out, nil
+}
+
+type rule func(ctx context.Context, d, old *apiextensions.CustomResourceDefinition) field.ErrorList
+
+func validateDefinition(d, old *apiextensionsv1.CustomResourceDefinition) field.ErrorList {
+	return check(d, old, func(ctx context.Context, d, old *apiextensions.CustomResourceDefinition) field.ErrorList {
+		if old == nil {
+			return validation.ValidateCustomResourceDefinition(ctx, d)
+		}
+		return validation.ValidateCustomResourceDefinitionUpdate(ctx, d, old)
+	})
+}
+
+func validateDefinitionStatus(d, old *apiextensionsv1.CustomResourceDefinition) field.ErrorList {
+	return check(d, old, func(_ context.Context, d, old *apiextensions.CustomResourceDefinition) field.ErrorList {
+		return validation.ValidateUpdateCustomResourceDefinitionStatus(context.Background(), d, old)
+	})
+}
+
+// check runs a rule of the library on the internal form.
+func check(d, old *apiextensionsv1.CustomResourceDefinition, run rule) field.ErrorList {
+	now, err := Internal(d)
+	if err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	if old == nil {
+		return run(context.Background(), now, nil)
+	}
+	before, err := Internal(old)
+	if err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	return run(context.Background(), now, before)
+}
