@@ -23,6 +23,7 @@ import (
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
 	"github.com/gantryio/gantry/controllers/garbage"
+	"github.com/gantryio/gantry/controllers/horizontalpodautoscaler"
 	"github.com/gantryio/gantry/controllers/namespace"
 	nodecontroller "github.com/gantryio/gantry/controllers/node"
 	"github.com/gantryio/gantry/controllers/plugin"
@@ -85,6 +86,11 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("ttl-after-finished-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &ttlafterfinished.Controller{Client: c, Now: time.Now}
+	})
+	add("horizontal-pod-autoscaler", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &horizontalpodautoscaler.Controller{
+			Client: c, Recorder: r, Now: time.Now, Metrics: horizontalpodautoscaler.Metrics{Usage: c},
+		}
 	})
 	add("namespace-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &namespace.Controller{

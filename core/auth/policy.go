@@ -77,6 +77,9 @@ func adminRules() []rbacv1.PolicyRule {
 	}
 }
 
+// autoscalerRole is for an autoscaler that runs outside of the server; the one inside may do anything.
+const autoscalerRole = "system:controller:horizontal-pod-autoscaler"
+
 const aggregateTo = "rbac.authorization.k8s.io/aggregate-to-"
 
 // BootstrapRoles are the cluster roles that every cluster has.
@@ -92,6 +95,16 @@ func BootstrapRoles() []*rbacv1.ClusterRole {
 			allow([]string{"create"}, "authentication.k8s.io", "tokenreviews"),
 			allow([]string{"create"}, "authorization.k8s.io", "subjectaccessreviews")),
 		metricsReader(),
+		bootstrapRole(autoscalerRole,
+			allow(read, "autoscaling", "horizontalpodautoscalers"),
+			allow([]string{"update"}, "autoscaling", "horizontalpodautoscalers/status"),
+			allow([]string{"get", "update"}, "*", "*/scale"),
+			allow([]string{"list"}, "", "pods"),
+			allow([]string{"create", "patch", "update"}, "", "events"),
+			allow([]string{"create", "patch", "update"}, "events.k8s.io", "events"),
+			allow([]string{"list"}, "metrics.k8s.io", "pods"),
+			allow([]string{"get", "list"}, "custom.metrics.k8s.io", "*"),
+			allow([]string{"get", "list"}, "external.metrics.k8s.io", "*")),
 	}
 	for _, level := range []struct {
 		name  string
@@ -118,6 +131,11 @@ func BootstrapBindings() []*rbacv1.ClusterRoleBinding {
 		bootstrapBinding("system:discovery", user.AllAuthenticated),
 		bootstrapBinding("system:basic-user", user.AllAuthenticated),
 		bootstrapBinding("system:public-info-viewer", user.AllAuthenticated, user.AllUnauthenticated),
+		{
+			ObjectMeta: bootstrapMeta(autoscalerRole),
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: autoscalerRole},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "kube-system", Name: "horizontal-pod-autoscaler"}},
+		},
 	}
 }
 

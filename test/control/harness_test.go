@@ -33,6 +33,7 @@ import (
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
 	"github.com/gantryio/gantry/controllers/garbage"
+	"github.com/gantryio/gantry/controllers/horizontalpodautoscaler"
 	"github.com/gantryio/gantry/controllers/namespace"
 	"github.com/gantryio/gantry/controllers/node"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
@@ -65,6 +66,8 @@ type cluster struct {
 	wg       sync.WaitGroup
 	// ahead is how far the clock of CronJobs is ahead of the true time.
 	ahead atomic.Int64
+	// load is what each running pod is pretended to use, in thousandths of a core.
+	load atomic.Int64
 }
 
 func (c *cluster) clock() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
@@ -162,6 +165,10 @@ func (c *cluster) manager() manager.Manager {
 		&ttlafterfinished.Controller{Client: c.As("ttl-after-finished-controller")},
 		&node.Controller{Client: c.As("node-controller"), Recorder: recorder, ClusterCIDR: netip.MustParsePrefix("10.200.0.0/16")},
 		&taint.Controller{Client: c.As("taint-controller"), Recorder: recorder},
+		&horizontalpodautoscaler.Controller{
+			Client: c.As("horizontal-pod-autoscaler"), Recorder: recorder, Metrics: horizontalpodautoscaler.Metrics{Usage: figures{c}},
+			Settings: horizontalpodautoscaler.Settings{Sync: 20 * time.Millisecond, CPUInitialization: time.Nanosecond, Stabilization: 500 * time.Millisecond},
+		},
 		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced, Defined: c.defined},
 		&customresource.Controller{Client: c.Client, Now: time.Now},
 		&serviceaccount.Controller{Client: c.As("serviceaccount-controller"), CA: []byte("certificate")},
@@ -221,6 +228,7 @@ func (c *cluster) runPod(key types.NamespacedName) {
 		return
 	}
 	update := p.DeepCopy()
+	update.Status.StartTime = new(metav1.Now())
 	update.Status.Phase, update.Status.PodIP, update.Status.PodIPs = corev1.PodRunning, "10.200.0.9", []corev1.PodIP{{IP: "10.200.0.9"}}
 	ready := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}
 	if phase := p.Annotations[exits]; phase != "" {
