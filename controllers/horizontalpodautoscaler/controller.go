@@ -15,6 +15,8 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
@@ -37,14 +39,18 @@ type Controller struct {
 	Settings Settings
 	Now      func() time.Time
 
+	mapper meta.RESTMapper
+
 	mu        sync.Mutex
 	histories map[types.NamespacedName]history
+	selectors map[string]map[string]labels.Selector // of the targets, by the autoscalers' namespaces and names
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
 
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
+	c.mapper = mgr.GetRESTMapper()
 	// Its own reports are no news.
 	news := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		old, ok := e.ObjectOld.(*autoscalingv2.HorizontalPodAutoscaler)
@@ -77,6 +83,7 @@ func (c *Controller) sync(ctx context.Context, hpa *autoscalingv2.HorizontalPodA
 	key := client.ObjectKeyFromObject(hpa)
 	obj, scale, err := c.scaleOf(ctx, hpa)
 	if err != nil {
+		c.unselect(key)
 		p := unscalable(hpa, c.remember(key), err, c.now())
 		return errors.Join(p.err, c.report(ctx, hpa, &p))
 	}
@@ -141,6 +148,20 @@ func (c *Controller) forget(key types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.histories, key)
+	c.unselectLocked(key)
+}
+
+// unselect is for an autoscaler that scales nothing: it is in nobody's way.
+func (c *Controller) unselect(key types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unselectLocked(key)
+}
+
+func (c *Controller) unselectLocked(key types.NamespacedName) {
+	if delete(c.selectors[key.Namespace], key.Name); len(c.selectors[key.Namespace]) == 0 {
+		delete(c.selectors, key.Namespace)
+	}
 }
 
 func (c *Controller) now() time.Time {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -26,7 +28,7 @@ func (c *Controller) scaleOf(ctx context.Context, hpa *autoscalingv2.HorizontalP
 		return nil, nil, fmt.Errorf("invalid API version in scale target reference: %w", err)
 	}
 	kind := schema.GroupKind{Group: gv.Group, Kind: ref.Kind}
-	mappings, err := c.Client.RESTMapper().RESTMappings(kind)
+	mappings, err := c.mapper.RESTMappings(kind)
 	if meta.IsNoMatchError(err) {
 		err = &meta.NoKindMatchError{GroupKind: kind} // mappers differ in their words
 	}
@@ -68,9 +70,8 @@ func (c *Controller) observe(ctx context.Context, hpa *autoscalingv2.HorizontalP
 	for i := range list.Items {
 		s.pods = append(s.pods, &list.Items[i])
 	}
-	var err error
-	if s.selector, err = c.ambiguity(ctx, hpa, scale, s.pods); err != nil || s.selector != nil {
-		return s, err
+	if s.selector = c.ambiguity(client.ObjectKeyFromObject(hpa), scale.Status.Selector, selector, s.pods); s.selector != nil {
+		return s, nil
 	}
 	s.readings = make([]reading, len(hpa.Spec.Metrics))
 	for i := range hpa.Spec.Metrics {
@@ -95,33 +96,30 @@ func parseSelector(text string) (labels.Selector, *problem) {
 	return selector, nil
 }
 
-// ambiguity looks for other autoscalers whose targets select one of the same pods: they would pull it to and fro.
-func (c *Controller) ambiguity(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, scale *autoscalingv1.Scale, pods []*corev1.Pod) (*problem, error) {
-	var list autoscalingv2.HorizontalPodAutoscalerList
-	if err := c.Client.List(ctx, &list, client.InNamespace(hpa.Namespace)); err != nil {
-		return nil, fmt.Errorf("list the autoscalers beside %s: %w", hpa.Name, err)
+// ambiguity looks for other autoscalers whose targets select one of the same pods: they would pull it to and fro. It knows
+// the selectors of those that it has looked at already.
+func (c *Controller) ambiguity(key types.NamespacedName, selector string, parsed labels.Selector, pods []*corev1.Pod) *problem {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.selectors == nil {
+		c.selectors = map[string]map[string]labels.Selector{}
 	}
+	if c.selectors[key.Namespace] == nil {
+		c.selectors[key.Namespace] = map[string]labels.Selector{}
+	}
+	c.selectors[key.Namespace][key.Name] = parsed
 	var names []string
-	for i := range list.Items {
-		other := &list.Items[i]
-		selector := scale.Status.Selector
-		if other.Name != hpa.Name {
-			_, others, err := c.scaleOf(ctx, other)
-			if err != nil {
-				continue // it scales nothing
-			}
-			selector = others.Status.Selector
-		}
-		parsed, trouble := parseSelector(selector)
-		if trouble == nil && selectsOne(parsed, pods) {
-			names = append(names, other.Namespace+"/"+other.Name)
+	for name, other := range c.selectors[key.Namespace] {
+		if selectsOne(other, pods) {
+			names = append(names, key.Namespace+"/"+name)
 		}
 	}
 	if len(names) < 2 {
-		return nil, nil
+		return nil
 	}
-	text := fmt.Sprintf("pods by selector %v are controlled by multiple HPAs: %v", scale.Status.Selector, names)
-	return &problem{event: "AmbiguousSelector", text: text, reason: "AmbiguousSelector", message: text}, nil
+	slices.Sort(names)
+	text := fmt.Sprintf("pods by selector %v are controlled by multiple HPAs: %v", selector, names)
+	return &problem{event: "AmbiguousSelector", text: text, reason: "AmbiguousSelector", message: text}
 }
 
 func selectsOne(s labels.Selector, pods []*corev1.Pod) bool {

@@ -141,4 +141,6 @@ func TestAutoscalingInTrouble(t *testing.T) {
 	c.must(c.Create(c.ctx, autoscaler("both", "a")))
 	c.must(c.Create(c.ctx, autoscaler("both", "b")))
 	condition("both", "pods by selector app=web are controlled by multiple HPAs: [both/a both/b]")
+	c.must(c.Delete(c.ctx, autoscaler("both", "a")))
+	condition("both", "missing request for cpu")
 }

@@ -39,3 +39,24 @@ func TestTop(t *testing.T) {
 		t.Errorf("get podmetrics printed:\n%s", out)
 	}
 }
+
+// A workload that is busy grows.
+func TestAutoscale(t *testing.T) {
+	c := shared
+	ns := c.namespace(t)
+	asking := strings.Replace(workload("Deployment", "busy", "replicas: 1", ""), "{name: demo,", "{name: demo, resources: {requests: {cpu: 100m}},", 1)
+	c.apply(t, ns, asking)
+	c.wait(t, ns, "deployment/busy", "condition=Available")
+	c.kubectl(t, "-n", ns, "autoscale", "deployment/busy", "--cpu=50%", "--min=1", "--max=3")
+	address := c.kubectl(t, "-n", ns, "get", "pods", "-o", "jsonpath={.items[0].status.podIP}")
+	go func() { _, _ = get("http://" + address + ":8080/burn?for=60s") }()
+	c.wait(t, ns, "hpa/busy", "jsonpath={.status.desiredReplicas}=3")
+	c.wait(t, ns, "deployment/busy", "jsonpath={.status.readyReplicas}=3")
+	if out := c.kubectl(t, "-n", ns, "get", "hpa"); !regexp.MustCompile(`(?m)^busy +Deployment/busy +cpu: \d+%/50% +1 +3 +\d +`).MatchString(out) {
+		t.Errorf("get hpa printed:\n%s", out)
+	}
+	wantParts(t, c.kubectl(t, "-n", ns, "describe", "hpa", "busy"), "SuccessfulRescale", "New size: 3; reason: cpu resource utilization (percentage of request) above target",
+		"ScalingActive", "ValidMetricFound", "ScalingLimited", "TooManyReplicas")
+	wantParts(t, c.kubectl(t, "-n", ns, "get", "horizontalpodautoscalers.v1.autoscaling", "busy", "-o", "yaml"), "apiVersion: autoscaling/v1", "targetCPUUtilizationPercentage: 50", "autoscaling.alpha.kubernetes.io/conditions")
+	wantParts(t, c.kubectl(t, "-n", ns, "get", "all"), "horizontalpodautoscaler.autoscaling/busy")
+}
