@@ -89,6 +89,7 @@ func TestUtilization(t *testing.T) {
 	with := func(third ...func(*corev1.Pod)) []*corev1.Pod { return []*corev1.Pod{pod(0), pod(1), pod(2, third...)} }
 	for _, tc := range []struct {
 		name    string
+		current int32 // as many as there are pods, when 0
 		pods    []*corev1.Pod
 		metrics map[string]podMetric
 		target  int32
@@ -110,7 +111,8 @@ func TestUtilization(t *testing.T) {
 		{name: "one missing counts as full when shrinking", pods: three, metrics: values(100, 100, -1), target: 50, want: 3, percent: 10},
 		{name: "missing ones turn shrinking round: stay", pods: three, metrics: values(400, -1, -1), target: 50, want: 3, percent: 40},
 		{name: "one missing, as it should be", pods: three, metrics: values(500, 500, -1), target: 50, want: 3, percent: 50},
-		{name: "a target above what is requested is what a missing one uses", pods: three, metrics: values(1000, 1000, -1), target: 200, want: 2, percent: 100},
+		{name: "a target above what is requested is what a missing one uses", pods: three, metrics: values(1500, 1500, -1), target: 200, want: 3, percent: 150},
+		{name: "a pod too many for a while, of which nothing is known", current: 2, pods: three, metrics: values(100, 100, -1), target: 50, want: 2, percent: 10},
 		{name: "a missing one makes growth too small to matter", pods: three, metrics: values(1600, 1600, -1), target: 100, want: 3, percent: 160},
 		{name: "missing and pending", pods: []*corev1.Pod{pod(0), pod(1), pod(2, pending), pod(3)}, metrics: values(2000, 2000, -1, -1), target: 50, want: 8, percent: 200},
 
@@ -132,7 +134,10 @@ func TestUtilization(t *testing.T) {
 		{name: "only strangers", pods: []*corev1.Pod{pod(7)}, metrics: values(500), target: 50, err: "no metrics returned matched known pods"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := testState(int32(len(tc.pods)), tc.pods...)
+			if tc.current == 0 {
+				tc.current = int32(len(tc.pods))
+			}
+			s := testState(tc.current, tc.pods...)
 			got, percent, _, err := s.byUtilization(tc.metrics, tc.target, corev1.ResourceCPU, "")
 			if errText(err) != tc.err || got != tc.want || percent != tc.percent {
 				t.Errorf("%d replicas at %d%%, %q; want %d at %d%%, %q", got, percent, errText(err), tc.want, tc.percent, tc.err)

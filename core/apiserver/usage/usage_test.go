@@ -113,8 +113,10 @@ func TestMeter(t *testing.T) {
 	read(0, time.Second) // again at once
 	a.now = a.now.Add(15 * time.Second)
 	read(1, 15*time.Second) // since the last
-	a.now = a.now.Add(time.Hour)
+	a.now = a.now.Add(2 * time.Minute)
 	read(2, time.Second) // too long ago to say anything
+	a.now = a.now.Add(time.Hour)
+	read(2, time.Second) // forgotten
 	if got := m.Read(t.Context(), []*corev1.Node{node("a"), node("b")}); got["a"] == nil || got["b"] != nil {
 		t.Errorf("with an agent that does not answer: %v", got)
 	}
