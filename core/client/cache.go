@@ -81,6 +81,9 @@ func (c *Cache) IndexField(_ context.Context, obj client.Object, name string, va
 	if err != nil {
 		return err
 	}
+	if r.Computed {
+		return errNotCached(r)
+	}
 	c.from.Of(r.Stored()).AddIndex(name, func(o api.Object) []string { return values(r.FromStored(o).(client.Object)) })
 	return nil
 }
@@ -91,6 +94,9 @@ func (c *Cache) GetInformer(_ context.Context, obj client.Object, _ ...crcache.I
 	if err != nil {
 		return nil, err
 	}
+	if r.Computed {
+		return nil, errNotCached(r)
+	}
 	_, partial := obj.(*metav1.PartialObjectMetadata)
 	return c.informer(r, partial), nil
 }
@@ -100,6 +106,9 @@ func (c *Cache) GetInformerForKind(_ context.Context, gvk schema.GroupVersionKin
 	r := c.registry.Kind(gvk)
 	if r == nil {
 		return nil, runtime.NewNotRegisteredErrForKind(scheme.Scheme.Name(), gvk)
+	}
+	if r.Computed {
+		return nil, errNotCached(r)
 	}
 	return c.informer(r, false), nil
 }

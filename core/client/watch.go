@@ -23,6 +23,9 @@ func (c *Client) Watch(ctx context.Context, list client.ObjectList, opts ...clie
 	if err != nil {
 		return nil, err
 	}
+	if r.Computed {
+		return nil, apierrors.NewMethodNotSupported(r.GroupResource(), "watch")
+	}
 	o := (&client.ListOptions{}).ApplyOptions(opts)
 	raw := o.Raw
 	if raw == nil {
