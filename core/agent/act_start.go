@@ -74,6 +74,9 @@ func (a *Agent) makeSandbox(ctx context.Context, p *corev1.Pod, attempt uint32) 
 		if err := os.MkdirAll(cfg.LogDirectory, 0o755); err != nil {
 			return pod.Sandbox{}, ref, fmt.Errorf("make log directory: %w", err)
 		}
+		if err := a.mark(p.UID, ref.Plugin); err != nil {
+			return pod.Sandbox{}, ref, err
+		}
 		if err := a.cgroups.Ensure(cfg.Linux.CgroupParent, cfg.Linux.Resources); err != nil {
 			return pod.Sandbox{}, ref, err
 		}

@@ -72,6 +72,7 @@ type Agent struct {
 	names    map[string]string
 	nodeObj  *corev1.Node
 	starting map[types.UID]*found
+	census   census
 	listed   bool
 	closing  bool
 	pressure node.Health
@@ -93,6 +94,7 @@ func (a *Agent) init() {
 		}
 		a.ready, a.registered = make(chan struct{}), make(chan struct{})
 		a.workers, a.owners, a.names = map[types.UID]*worker{}, map[string]*worker{}, map[string]string{}
+		a.starting, a.census = map[types.UID]*found{}, newCensus()
 		a.objects = &objects.Cache{API: a.API}
 		a.volumes = &volume.Manager{Dir: a.KubeletDir, API: a.API, Objects: a.objects, Mounter: a.Mounter, Now: a.Clock.Now}
 		a.puller = &image.Puller{Now: a.Clock.Now}

@@ -15,31 +15,23 @@ const (
 	lastPause  = 5 * time.Second
 )
 
-// runRuntimes lists what runs, then follows the API's pods, and each runtime's events for as long as it is there.
+// runRuntimes follows the API's pods, and for as long as a runtime is there, what it runs and its events.
 func (a *Agent) runRuntimes(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() {
+		select {
+		case <-a.registered:
+			a.followPods(ctx)
+		case <-ctx.Done():
+		}
+	})
 	following := map[Ref]context.CancelFunc{}
-	first := true
 	for {
 		instances := a.Runtimes.Instances()
-		if first && len(instances) > 0 {
-			if err := a.listFirst(ctx, instances); err != nil {
-				return err
-			}
-			first = false
-			wg.Go(func() {
-				select {
-				case <-a.registered:
-					a.followPods(ctx)
-				case <-ctx.Done():
-				}
-			})
-		}
-		if !first {
-			a.followInstances(ctx, &wg, following, instances)
-		}
-		if err := a.awaitChange(ctx, first); err != nil {
+		a.expect(ctx, &wg, instances)
+		a.followInstances(ctx, &wg, following, instances)
+		if err := a.awaitChange(ctx, len(instances) == 0); err != nil {
 			return nil
 		}
 		a.registrar.Wake()
@@ -83,48 +75,6 @@ func (a *Agent) followInstances(ctx context.Context, wg *sync.WaitGroup, followi
 		if !present[ref] {
 			cancel()
 			delete(following, ref)
-		}
-	}
-}
-
-// listFirst finds out what runs before the first pod is looked at. It waits for every runtime: a pod must not be started
-// twice because the runtime that runs it answers late.
-func (a *Agent) listFirst(ctx context.Context, instances []Instance) error {
-	all := map[types.UID]*found{}
-	for _, i := range instances {
-		listings, err := a.listPatiently(ctx, i)
-		if err != nil {
-			return err
-		}
-		for uid, l := range listings {
-			if all[types.UID(uid)] == nil {
-				all[types.UID(uid)] = &found{}
-			}
-			all[types.UID(uid)].listings = append(all[types.UID(uid)].listings, l)
-		}
-		a.learnName(ctx, i)
-	}
-	a.mu.Lock()
-	a.starting = all
-	a.mu.Unlock()
-	return nil
-}
-
-func (a *Agent) listPatiently(ctx context.Context, i Instance) (map[string]*listing, error) {
-	for wait := firstPause; ; wait = min(2*wait, lastPause) {
-		out, err := a.listAll(ctx, i)
-		if err == nil {
-			return out, nil
-		}
-		if wait == lastPause {
-			a.Log.Warn("wait for runtime", "plugin", i.Plugin, "err", err)
-		}
-		t := a.Clock.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return nil, ctx.Err()
-		case <-t.C():
 		}
 	}
 }
@@ -249,23 +199,18 @@ func (a *Agent) auditOnce(ctx context.Context, ref Ref) error {
 
 // offer hands each pod its part of a listing, and ends what belongs to no pod.
 func (a *Agent) offer(ref Ref, all map[string]*listing) {
-	a.mu.Lock()
-	listed := a.listed
-	a.mu.Unlock()
+	freed, listed := a.counted(ref, all)
+	for _, p := range freed {
+		a.begin(p, false)
+	}
 	for uid, w := range a.snapshot() {
 		l := all[string(uid)]
 		w.post(func() { w.absorb(ref, l) })
-		delete(all, string(uid))
 	}
 	if !listed {
 		return
 	}
-	for uid, l := range all {
-		f := &found{listings: []*listing{l}}
-		p := f.ghost()
-		a.mu.Lock()
-		a.starting[types.UID(uid)] = f
-		a.mu.Unlock()
+	for _, p := range a.ghosts(all) {
 		a.begin(p, true)
 	}
 }

@@ -104,5 +104,8 @@ func (a *Agent) PodUIDs() map[string]bool {
 	for uid := range a.workers {
 		out[string(uid)] = true
 	}
+	for uid := range a.census.parked {
+		out[string(uid)] = true
+	}
 	return out
 }

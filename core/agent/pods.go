@@ -44,6 +44,7 @@ func (h podHandler) Replace(objs []client.Object) {
 			w.gone()
 		}
 	}
+	h.a.unparkUnknown(known)
 	h.a.adoptOrphans(known)
 	h.a.mu.Lock()
 	first := !h.a.listed
@@ -64,13 +65,19 @@ func (h podHandler) Put(o client.Object) {
 		w.set(p)
 		return
 	}
-	h.a.begin(p, false)
+	if !h.a.park(p) {
+		h.a.begin(p, false)
+	}
 }
 
 // Remove implements apiwatch.Handler.
 func (h podHandler) Remove(o client.Object) {
 	if w := h.a.worker(o.GetUID()); w != nil {
 		w.gone()
+		return
+	}
+	if ghost := h.a.unpark(o.GetUID()); ghost != nil {
+		h.a.begin(ghost, true)
 	}
 }
 
@@ -125,6 +132,9 @@ func (a *Agent) active() []*corev1.Pod {
 			out = append(out, p)
 		}
 	}
+	for _, p := range a.census.parked {
+		out = append(out, p.pod)
+	}
 	return out
 }
 
@@ -175,9 +185,26 @@ func (a *Agent) adoptOrphans(known map[types.UID]bool) {
 	}
 }
 
-// clearLeftovers removes directories, mounts, cgroups and logs of pods that are neither in the API nor running.
+// clearLater does what clearLeftovers has left to do until a runtime answered.
+func (a *Agent) clearLater(ctx context.Context) {
+	var list corev1.PodList
+	if err := a.API.List(ctx, &list, client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("spec.nodeName", a.NodeName)}); err != nil {
+		a.Log.Warn("list pods to clear what others have left", "err", err)
+		return
+	}
+	known := map[types.UID]bool{}
+	for i := range list.Items {
+		known[list.Items[i].UID] = true
+	}
+	a.clearLeftovers(known)
+}
+
+// clearLeftovers removes directories, mounts, cgroups and logs of pods that are neither in the API nor running. What a
+// runtime that has not answered yet may run is left.
 func (a *Agent) clearLeftovers(known map[types.UID]bool) {
-	alive := func(uid string) bool { return known[types.UID(uid)] || a.worker(types.UID(uid)) != nil }
+	alive := func(uid string) bool {
+		return known[types.UID(uid)] || a.worker(types.UID(uid)) != nil || a.hidden(types.UID(uid))
+	}
 	for _, uid := range a.volumes.Pods() {
 		if alive(uid) {
 			continue
@@ -200,6 +227,17 @@ func (a *Agent) clearLeftovers(known map[types.UID]bool) {
 // found is what the runtimes ran of a pod when the agent started.
 type found struct {
 	listings []*listing
+}
+
+// put takes the newest listing of a runtime.
+func (f *found) put(l *listing) {
+	for i := range f.listings {
+		if f.listings[i].ref.Plugin == l.ref.Plugin {
+			f.listings[i] = l
+			return
+		}
+	}
+	f.listings = append(f.listings, l)
 }
 
 // ghost makes as much of a pod as is needed to end it.

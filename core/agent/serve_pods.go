@@ -31,6 +31,9 @@ func (a *Agent) find(namespace, name, uid string) (*worker, error) {
 		}
 	}
 	if out == nil {
+		if plugin := a.waitsFor(namespace, name); plugin != "" {
+			return nil, fmt.Errorf("pod %q waits for runtime plugin %s to answer: %w", namespace+"/"+name, plugin, stream.ErrBad)
+		}
 		return nil, fmt.Errorf("pod %q: %w", namespace+"/"+name, stream.ErrNotFound)
 	}
 	return out, nil

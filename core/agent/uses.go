@@ -1,6 +1,6 @@
 package agent
 
-// Uses returns the pods, as NAMESPACE/NAME, whose sandboxes each runtime plugin has.
+// Uses returns the pods, as NAMESPACE/NAME, whose sandboxes each runtime plugin has, or may have as long as it has not said.
 func (a *Agent) Uses() map[string][]string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -10,6 +10,9 @@ func (a *Agent) Uses() map[string][]string {
 			p := w.pod.Load()
 			out[*name] = append(out[*name], p.Namespace+"/"+p.Name)
 		}
+	}
+	for _, p := range a.census.parked {
+		out[p.plugin] = append(out[p.plugin], p.pod.Namespace+"/"+p.pod.Name)
 	}
 	return out
 }
