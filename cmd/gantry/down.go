@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,17 @@ func (n *node) clean(ctx context.Context) error {
 
 // removePods needs the plugins and the socket that the CNI shim calls.
 func (n *node) removePods(ctx context.Context) error {
-	return n.withPlugins(ctx, n.agent.Teardown)
+	return n.withPlugins(ctx, func(ctx context.Context) error {
+		if err := n.agent.Teardown(ctx); err != nil {
+			return err
+		}
+		// What is in the ledger now are sandboxes of runtimes that do not answer. Their network goes with the node's.
+		var errs []error
+		for _, e := range n.ledger.List() {
+			errs = append(errs, n.attach.Detach(ctx, cmp.Or(e.Of, e.Sandbox.ID)))
+		}
+		return errors.Join(errs...)
+	})
 }
 
 // withPlugins runs the plugins and the socket that the CNI shim calls as long as do needs them.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -14,6 +15,8 @@ import (
 	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/plugin"
 	"github.com/gantryio/gantry/plugins/network/cni"
+	"github.com/gantryio/gantry/plugins/runtime/containerd"
+	"github.com/gantryio/gantry/plugins/service/nftables"
 )
 
 // networks shows the plugin host to the attach server.
@@ -63,13 +66,29 @@ func (n *node) networkUp(name string) error {
 // furtherBridge begins the names of further instances' bridges.
 const furtherBridge = "gantry-"
 
+// attached tells that the ledger has a sandbox's network.
+func (n *node) attached(sandboxID string) bool {
+	_, ok := n.attach.Get(sandboxID)
+	return ok
+}
+
 // configure gives a further instance of a shipped plugin state of its own.
 func (n *node) configure(config any, instance string) any {
-	c, ok := config.(cni.Config)
-	if !ok {
-		return config
-	}
 	sum := sha256.Sum256([]byte(instance))
-	c.Dir, c.Bridge = n.path("networks", instance), furtherBridge+hex.EncodeToString(sum[:4]) // of at most 15 bytes
-	return c
+	short := hex.EncodeToString(sum[:4])
+	switch c := config.(type) {
+	case cni.Config:
+		c.Dir, c.Bridge = n.path("networks", instance), furtherBridge+short // of at most 15 bytes
+		return c
+	case containerd.Config:
+		c.Root = n.path("runtimes", instance)
+		if c.State = filepath.Join(n.runDir(), "c"+short); len(c.State) > containerd.MaxState {
+			c.State = filepath.Join("/run", "gantry-"+n.id()+"-c"+short)
+		}
+		return c
+	case nftables.Config:
+		c.Table = "gantry-" + short
+		return c
+	}
+	return config
 }

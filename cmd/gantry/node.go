@@ -129,10 +129,13 @@ func (n *node) hostConfig(bin string) pluginhost.Config {
 	}
 }
 
+// adopter is the plugin that adopts runtimes.
+const adopter = "cri"
+
 // adopting is what this machine's plugins need that adopt runtimes of others. It runs under the names of Plugin objects
 // only.
 func (n *node) adopting(bin string) pluginhost.Plugin {
-	return pluginhost.Plugin{Kind: plugin.Runtime, Name: "cri", Config: cri.Config{
+	return pluginhost.Plugin{Kind: plugin.Runtime, Name: adopter, Config: cri.Config{
 		Shim: filepath.Join(bin, "gantry-cni"), AttachSocket: n.attachSocket(), Loopback: filepath.Join(bin, "stack", "cni", "loopback"),
 		Owner: n.id(), State: n.path("cri"),
 	}}
@@ -153,6 +156,7 @@ func (n *node) newAgent(conn connection) (*agent.Agent, error) {
 		PodCIDRs:     n.setCIDRs,
 		NetworkReady: func(context.Context) error { return n.networkUp("") },
 		NetworkUp:    n.networkUp,
+		Attached:     n.attached,
 	}, nil
 }
 
@@ -261,12 +265,17 @@ func (r runtimes) Runtime(handler string) (runtime.Runtime, agent.Ref, string, e
 // Instances implements agent.Runtimes.
 func (r runtimes) Instances() []agent.Instance {
 	var out []agent.Instance
-	for _, name := range r.host.Runtimes() {
-		rt, ref, _, err := r.host.Runtime(name)
+	for _, p := range r.host.Plugins() {
+		if p.Kind != plugin.Runtime {
+			continue
+		}
+		rt, ref, _, err := r.host.Runtime(p.Name)
 		if err != nil {
 			continue
 		}
-		out = append(out, agent.Instance{Ref: agent.Ref{Plugin: ref.Name, Version: ref.Version}, Runtime: rt})
+		out = append(out, agent.Instance{
+			Ref: agent.Ref{Plugin: ref.Name, Version: ref.Version}, Runtime: rt, Adopted: p.Driver == adopter,
+		})
 	}
 	return out
 }

@@ -44,6 +44,9 @@ type Agent struct {
 	NetworkReady func(ctx context.Context) error
 	// NetworkUp says why a network plugin cannot serve pods now; "" is the default one, nil always can.
 	NetworkUp func(name string) error
+	// Attached tells that a sandbox has the network that it was given; nil means all. One that has lost it, because the
+	// node was cleared while its runtime was away, is made anew.
+	Attached func(sandboxID string) bool
 	// UsesChanged is called when what Uses returns has changed; it must not block.
 	UsesChanged func()
 	// PodCIDRs is told the node's pod ranges when it is given them.

@@ -143,7 +143,7 @@ func (w *worker) read(id string, ref Ref) error {
 	if w.container(id) == nil {
 		res, err := rt.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: id})
 		if err == nil {
-			w.obs.PutSandbox(sandboxOf(res.GetStatus()))
+			w.obs.PutSandbox(w.a.connected(res.GetStatus()))
 			w.a.own(id, w)
 			return nil
 		}
@@ -205,6 +205,16 @@ func sandboxOf(s *runtimeapi.PodSandboxStatus) pod.Sandbox {
 	}
 	for _, ip := range s.GetNetwork().GetAdditionalIps() {
 		out.IPs = append(out.IPs, ip.GetIp())
+	}
+	return out
+}
+
+// connected is a sandbox as it is, but not ready when it has lost its network.
+func (a *Agent) connected(s *runtimeapi.PodSandboxStatus) pod.Sandbox {
+	out := sandboxOf(s)
+	own := s.GetLinux().GetNamespaces().GetOptions().GetNetwork() == runtimeapi.NamespaceMode_POD
+	if a.Attached != nil && own && !a.Attached(out.ID) {
+		out.Ready = false
 	}
 	return out
 }

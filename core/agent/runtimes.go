@@ -22,6 +22,8 @@ type Instance struct {
 	Ref
 	Runtime  runtime.Runtime
 	Handlers []string
+	// Adopted runtimes are run by somebody else, and may be away for good.
+	Adopted bool
 }
 
 // Runtimes finds container runtimes. A runtime that is down now may still be returned; its calls then wait or fail.

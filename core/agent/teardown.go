@@ -16,7 +16,7 @@ import (
 
 // Teardown stops and removes every pod of this node from the machine: containers, sandboxes with their network, volumes,
 // cgroups and logs. The API is not touched. Run must have ended; it is idempotent and may be called on an Agent that
-// never ran.
+// never ran. The containers of an adopted runtime that does not answer are left: nobody else can remove them.
 func (a *Agent) Teardown(ctx context.Context) error {
 	a.init()
 	var mu sync.Mutex
@@ -29,6 +29,10 @@ func (a *Agent) Teardown(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, i := range a.Runtimes.Instances() {
 		all, err := a.listAll(ctx, i)
+		if i.Adopted && away(err) {
+			a.Log.Warn("the containers of an adopted runtime that does not answer are left", "plugin", i.Plugin, "err", err)
+			continue
+		}
 		if err != nil {
 			fail(err)
 			continue
@@ -57,6 +61,12 @@ func (a *Agent) Teardown(ctx context.Context) error {
 	a.clearLogs(func(string) bool { return false })
 	fail(a.cgroups.RemoveBase())
 	return errors.Join(errs...)
+}
+
+// away tells that a runtime could not be asked at all.
+func away(err error) bool {
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.DeadlineExceeded
 }
 
 // tearSandbox ends a sandbox. Its containers get no grace: the machine is being cleared.

@@ -42,6 +42,8 @@ func refOf(p pluginhost.Plugin) ref { return ref{p.Kind, p.Name} }
 type input struct {
 	// shipped are the plugins of this machine by their own names, with the configuration that they need here.
 	shipped []pluginhost.Plugin
+	// real follows the symbolic links of a path; nil leaves it as it is.
+	real func(path string) string
 	// configure changes that for an instance of another name; nil changes nothing.
 	configure func(config any, instance string) any
 	objects   []v1alpha1.Plugin
@@ -94,6 +96,7 @@ func decide(in input) decision {
 			cmp.Compare(a.Name, b.Name),
 		)
 	})
+	out.refuseShared(in, declared)
 	out.nameDefaults()
 	for _, p := range in.running {
 		wanted := slices.ContainsFunc(out.run, func(q pluginhost.Plugin) bool { return refOf(q) == refOf(p) })
@@ -102,6 +105,46 @@ func decide(in input) decision {
 		}
 	}
 	return out
+}
+
+// refuseShared keeps the oldest of the plugins that adopt one socket: each would take the pods of the other for its own.
+func (d *decision) refuseShared(in input, declared map[ref]metav1.Time) {
+	owner := map[string]pluginhost.Plugin{}
+	older := func(a, b pluginhost.Plugin) int {
+		x, y := declared[refOf(a)], declared[refOf(b)]
+		return cmp.Or(x.Compare(y.Time), cmp.Compare(a.Name, b.Name))
+	}
+	for _, p := range slices.SortedStableFunc(slices.Values(d.run), older) {
+		socket := in.socketOf(p)
+		if socket == "" {
+			continue
+		}
+		first, taken := owner[socket]
+		if !taken {
+			owner[socket] = p
+			continue
+		}
+		d.refused[refOf(p)] = fmt.Errorf("the socket %s is adopted by plugin %s already: one socket, one plugin", socket, first.Name)
+		d.run = slices.DeleteFunc(d.run, func(q pluginhost.Plugin) bool { return refOf(q) == refOf(p) })
+	}
+}
+
+// socketOf is the socket that a plugin adopts; "" for none.
+func (in input) socketOf(p pluginhost.Plugin) string {
+	if p.Kind != plugin.Runtime || p.Driver != adopter {
+		return ""
+	}
+	var c struct {
+		Endpoint string `json:"endpoint"`
+	}
+	raw, err := json.Marshal(p.Config)
+	if err != nil || json.Unmarshal(raw, &c) != nil || c.Endpoint == "" {
+		return ""
+	}
+	if in.real != nil {
+		return in.real(c.Endpoint)
+	}
+	return c.Endpoint
 }
 
 // nameDefaults takes the first of each type.
@@ -124,6 +167,9 @@ func first(b, a bool) int {
 	return 0
 }
 
+// adopter is the shipped plugin that adopts the sockets of runtimes.
+const adopter = "cri"
+
 // resolve makes what the host is told out of what is declared.
 func (in input) resolve(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin, error) {
 	p := pluginhost.Plugin{Kind: kind, Name: o.Name, Driver: o.Name, Generation: o.Generation, Handlers: o.Spec.Handlers}
@@ -143,7 +189,7 @@ func (in input) resolve(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin
 	case s.Executable != nil:
 		p.Executable, p.SHA256 = s.Executable.Path, s.Executable.SHA256
 	case s.Endpoint != "" && kind == plugin.Runtime:
-		p.Driver = "cri"
+		p.Driver = adopter
 		var err error
 		if base, err = patched(find(in.shipped, kind, p.Driver).Config, map[string]string{"endpoint": s.Endpoint}); err != nil {
 			return p, err

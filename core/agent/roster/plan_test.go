@@ -2,6 +2,7 @@ package roster
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,6 +42,8 @@ func younger(p v1alpha1.Plugin) v1alpha1.Plugin {
 
 func socket(s *v1alpha1.PluginSpec) { s.Source = v1alpha1.Source{Endpoint: "/run/x.sock"} }
 
+func socketB(s *v1alpha1.PluginSpec) { s.Source = v1alpha1.Source{Endpoint: "/run/b.sock"} }
+
 func TestDecide(t *testing.T) {
 	containerd, cni := declared("containerd", v1alpha1.Runtime, nil), declared("cni", v1alpha1.Network, nil)
 	for _, test := range []struct {
@@ -60,7 +63,7 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			name: "of equal priorities the oldest", run: []string{"runtime/containerd", "runtime/a", "runtime/b"},
-			in: input{objects: []v1alpha1.Plugin{younger(declared("b", v1alpha1.Runtime, socket)), younger(declared("a", v1alpha1.Runtime, socket)), containerd}},
+			in: input{objects: []v1alpha1.Plugin{younger(declared("b", v1alpha1.Runtime, socketB)), younger(declared("a", v1alpha1.Runtime, socket)), containerd}},
 		},
 		{
 			name: "the node's own default is before all", run: []string{"runtime/x", "runtime/containerd"},
@@ -85,6 +88,17 @@ func TestDecide(t *testing.T) {
 				declared("x", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { socket(s); s.NodeSelector = map[string]string{"disk": "hdd"} }),
 				declared("containerd", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { s.NodeSelector = map[string]string{"disk": "ssd"} }),
 			}},
+		},
+		{
+			name: "one socket, one plugin", run: []string{"runtime/b", "runtime/c"}, refused: []string{"runtime/a"},
+			in: input{
+				real: func(path string) string { return strings.TrimPrefix(path, "/var") },
+				objects: []v1alpha1.Plugin{
+					younger(declared("a", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { s.Source = v1alpha1.Source{Endpoint: "/var/run/x.sock"} })),
+					declared("b", v1alpha1.Runtime, socket),
+					younger(declared("c", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { s.Source = v1alpha1.Source{Endpoint: "/run/y.sock"} })),
+				},
+			},
 		},
 		{
 			name: "what cannot be", refused: []string{"network/x"}, run: []string{"runtime/containerd"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -134,7 +135,7 @@ func (r *Roster) reconcile(ctx context.Context) error {
 	pods, used := r.uses()
 	r.decided = decide(input{
 		shipped: r.Shipped, configure: r.Configure, objects: objects.Items, labels: node.Labels, defaults: own.Spec.Defaults,
-		running: r.Host.Plugins(), used: used,
+		running: r.Host.Plugins(), used: used, real: realPath,
 	})
 	if err := r.Host.Set(ctx, r.decided.run); err != nil {
 		return fmt.Errorf("change plugins: %w", err)
@@ -143,6 +144,18 @@ func (r *Roster) reconcile(ctx context.Context) error {
 		ObservedGeneration: own.Generation, Plugins: status(r.decided, r.Host.Instances(), pods),
 	}
 	return r.report(ctx, &node, own, exists, want)
+}
+
+// realPath is a path without symbolic links as far as it exists.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return path
+	}
+	return filepath.Join(dir, filepath.Base(path))
 }
 
 // uses are the pods of each plugin.

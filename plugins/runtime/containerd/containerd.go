@@ -22,7 +22,7 @@ import (
 type Config struct {
 	// Root keeps images, snapshots and metadata.
 	Root string
-	// State keeps sockets, bundles and process state. Its path has at most 40 bytes, because the shims'
+	// State keeps sockets, bundles and process state. Its path has at most MaxState bytes, because the shims'
 	// sockets are in it and a socket's path is limited to 107 bytes (unix(7)).
 	State string
 	// Stack is the folder with containerd, containerd-shim-runc-v2 and runc.
@@ -48,13 +48,14 @@ func (c Config) check() error {
 			return fmt.Errorf("check configuration: %s is %q, want an absolute path: %w", name, value, plugin.ErrInvalid)
 		}
 	}
-	if len(c.State) > maxState {
-		return fmt.Errorf("check configuration: State %q has more than %d bytes: %w", c.State, maxState, plugin.ErrInvalid)
+	if len(c.State) > MaxState {
+		return fmt.Errorf("check configuration: State %q has more than %d bytes: %w", c.State, MaxState, plugin.ErrInvalid)
 	}
 	return nil
 }
 
-const maxState = 40
+// MaxState is how long the path of State may be.
+const MaxState = 40
 
 func (c Config) socket() string     { return filepath.Join(c.State, "c.sock") }
 func (c Config) shim() string       { return filepath.Join(c.Stack, "containerd-shim-runc-v2") }
