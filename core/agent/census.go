@@ -295,4 +295,3 @@ func (a *Agent) marked(uid types.UID) string {
 	}
 	return string(raw)
 }
-

@@ -38,13 +38,13 @@ func (i *instance) read(ctx context.Context, s *session) error {
 			return err
 		}
 		if ctx.Err() == nil {
-			i.note(said)
+			i.hear(said)
 		}
 	}
 }
 
-// note keeps the connection: a plugin with a problem says best itself why a call fails.
-func (i *instance) note(said *proto.WatchResponse) {
+// hear keeps the connection: a plugin with a problem says best itself why a call fails.
+func (i *instance) hear(said *proto.WatchResponse) {
 	i.mu.Lock()
 	up := said.GetProblem() == ""
 	turned := up != i.now.Up

@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"context"
 	"errors"
+	"path"
 	"sync"
 	"time"
 
@@ -22,9 +23,17 @@ type conn struct {
 	name string
 
 	mu      sync.Mutex
-	current *grpc.ClientConn
+	current *line
 	reason  error
 	changed chan struct{}
+}
+
+// line is a connection with the calls that are on it.
+type line struct {
+	*grpc.ClientConn
+	calls int
+	// idle is closed when there are none any more; nil as long as nobody wants to know.
+	idle chan struct{}
 }
 
 var _ grpc.ClientConnInterface = (*conn)(nil)
@@ -37,29 +46,66 @@ func newConn(name string) *conn {
 func (c *conn) set(cc *grpc.ClientConn, reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current, c.reason = cc, reason
+	c.current, c.reason = nil, reason
+	if cc != nil {
+		c.current = &line{ClientConn: cc}
+	}
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
 
-func (c *conn) get() (*grpc.ClientConn, <-chan struct{}, error) {
+// leave returns a channel that is closed when the calls that are on the present connection have been answered, once it
+// is not the present one any more.
+func (c *conn) leave() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	out := make(chan struct{})
+	if c.current == nil || c.current.calls == 0 {
+		close(out)
+		return out
+	}
+	c.current.idle = out
+	return out
+}
+
+// take returns the present connection with one more call on it.
+func (c *conn) take() (*line, <-chan struct{}, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current != nil {
+		c.current.calls++
+	}
 	return c.current, c.changed, c.reason
 }
 
-func (c *conn) wait(ctx context.Context) (*grpc.ClientConn, error) {
-	cc, changed, reason := c.get()
-	if cc != nil {
-		return cc, nil
+func (c *conn) give(l *line) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.calls--; l.calls == 0 && l.idle != nil && c.current != l {
+		close(l.idle)
+		l.idle = nil
+	}
+}
+
+func (c *conn) present() *line {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current
+}
+
+// wait returns a connection, which has to be given back.
+func (c *conn) wait(ctx context.Context) (*line, error) {
+	l, changed, reason := c.take()
+	if l != nil {
+		return l, nil
 	}
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	for {
 		select {
 		case <-changed:
-			if cc, changed, reason = c.get(); cc != nil {
-				return cc, nil
+			if l, changed, reason = c.take(); l != nil {
+				return l, nil
 			}
 		case <-ctx.Done():
 			return nil, status.Errorf(codes.Unavailable, "plugin %s is down: %v: %v", c.name, reason, ctx.Err())
@@ -73,29 +119,43 @@ func (c *conn) wait(ctx context.Context) (*grpc.ClientConn, error) {
 func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) (err error) {
 	defer func(began time.Time) { observe(c.name, method, began, err) }(time.Now())
 	for {
-		cc, err := c.wait(ctx)
+		l, err := c.wait(ctx)
 		if err != nil {
 			return err
 		}
-		err = cc.Invoke(ctx, method, args, reply, waiting(opts)...)
-		if !c.unsent(ctx, cc, err) {
-			return err
+		err = l.Invoke(ctx, method, args, reply, waiting(opts)...)
+		again := c.unsent(ctx, l, err)
+		c.give(l)
+		if !again {
+			return c.named(method, err)
 		}
 	}
 }
 
-// NewStream implements grpc.ClientConnInterface.
+// NewStream implements grpc.ClientConnInterface. Streams are not waited for when a process is replaced: whoever reads
+// one begins anew.
 func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	for {
-		cc, err := c.wait(ctx)
+		l, err := c.wait(ctx)
 		if err != nil {
 			return nil, err
 		}
-		stream, err := cc.NewStream(ctx, desc, method, waiting(opts)...)
-		if !c.unsent(ctx, cc, err) {
-			return stream, err
+		stream, err := l.NewStream(ctx, desc, method, waiting(opts)...)
+		again := c.unsent(ctx, l, err)
+		c.give(l)
+		if !again {
+			return stream, c.named(method, err)
 		}
 	}
+}
+
+// named adds who was called to errors that are not the plugin's own.
+func (c *conn) named(method string, err error) error {
+	switch code := status.Code(err); code {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted:
+		return status.Errorf(code, "plugin %s: %s: %s", c.name, path.Base(method), status.Convert(err).Message())
+	}
+	return err
 }
 
 // waiting lets a call wait on a connection that has just broken, until the host has noticed and closes it.
@@ -105,10 +165,6 @@ func waiting(opts []grpc.CallOption) []grpc.CallOption {
 
 // unsent says that a call was still waiting when its connection was given up. A call that the plugin may
 // have seen fails with codes.Unavailable instead, as soon as the plugin's process ends.
-func (c *conn) unsent(ctx context.Context, cc *grpc.ClientConn, err error) bool {
-	if status.Code(err) != codes.Canceled || ctx.Err() != nil {
-		return false
-	}
-	current, _, _ := c.get()
-	return current != cc
+func (c *conn) unsent(ctx context.Context, l *line, err error) bool {
+	return status.Code(err) == codes.Canceled && ctx.Err() == nil && c.present() != l
 }

@@ -14,8 +14,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gantryio/gantry/core/pluginhost/artifact"
 	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/plugin"
+	"github.com/gantryio/gantry/interfaces/plugin/cgroup"
 	"github.com/gantryio/gantry/interfaces/runtime"
 	"github.com/gantryio/gantry/interfaces/scheduler"
 	"github.com/gantryio/gantry/interfaces/service"
@@ -34,6 +36,12 @@ type Config struct {
 	Plugins []Plugin
 	// Environment is added to the plugins' environment.
 	Environment []string
+	// Cgroups, if set, is where each process gets a cgroup of its own.
+	Cgroups *cgroup.Tree
+	// Artifacts, if set, fetches plugins that are OCI artifacts.
+	Artifacts *artifact.Store
+	// Skew is added to the version of the wire that is spoken, for whoever wants to see what plugins do then.
+	Skew int
 	// LongestPause bounds the back-off before a plugin is launched again; 10 s when 0.
 	LongestPause time.Duration
 }
@@ -48,6 +56,14 @@ type Plugin struct {
 	// Executable is the path of the executable, plugin-<kind>-<driver> in the host's folder when empty. SHA256, if
 	// given, must be its digest in hexadecimal.
 	Executable, SHA256 string
+	// Image, if set, is where the executable comes from instead.
+	Image *artifact.Image
+	// Limits are those of the process.
+	Limits cgroup.Limits
+	// HealthTimeout is how long a new process may take to be healthy before the old one serves on, a minute when 0.
+	// With NoRollback the old one goes then all the same.
+	HealthTimeout time.Duration
+	NoRollback    bool
 	// Generation is handed on to Instance.
 	Generation int64
 	// Config is given to the plugin as JSON.
@@ -230,9 +246,11 @@ func (h *Host) makeDirs() error {
 // Ready waits until every plugin has been reached once, or says which were not and why.
 func (h *Host) Ready(ctx context.Context) error {
 	for _, i := range h.each() {
-		if _, err := i.conn.wait(ctx); err != nil {
+		l, err := i.conn.wait(ctx)
+		if err != nil {
 			return err
 		}
+		i.conn.give(l)
 	}
 	return nil
 }
@@ -320,6 +338,12 @@ type Instance struct {
 	// Up says that the plugin answers; Error is why not otherwise.
 	Up    bool
 	Error string
+	// Update is how far the replacement of the process is; nil when there is none.
+	Update *Update
+	// Unlimited is why the process has no limits; empty when it has.
+	Unlimited string
+	// Source is the path of the executable where that was given.
+	Source string
 	// Since is when Up last changed, Restarts how often this host had to launch the plugin again.
 	Since    time.Time
 	Restarts int
@@ -352,11 +376,18 @@ func (h *Host) Stop(ctx context.Context) error {
 			}
 		}
 	}
+	if h.config.Cgroups != nil {
+		h.config.Cgroups.Sweep()
+	}
 	return errors.Join(errs...)
 }
 
 // kinds are all that there are, in the order in which they are taken down.
 var kinds = []plugin.Kind{plugin.Runtime, plugin.Network, plugin.Service, plugin.Scheduler}
+
+func (c Config) protocol() int { return plugin.Protocol + c.Skew }
+
+func sameImage(a, b *artifact.Image) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // executable is the path of a plugin's executable.
 func (c Config) executable(p Plugin) string {

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 		plugin.Serve(plugin.Info{Kind: plugin.Network, Name: "fake", Version: "7"}, network.Register,
 			func(c fake.Config) (network.Network, error) {
 				n, err := fake.Open(c)
+				if file := os.Getenv(gateFile); file != "" && err == nil {
+					return gated{n, file}, nil
+				}
 				if file := os.Getenv(problemFile); file != "" && err == nil {
 					return moody{n, file}, nil
 				}
@@ -171,8 +174,12 @@ func TestChangedConfigurationReplacesTheProcess(t *testing.T) {
 	stop()
 	c.Plugins[0].Config = fake.Config{PodCIDR: "10.10.0.0/24"}
 	h, _ = run(t, c)
-	if second := ready(ctx, t, h); second.PID == first.PID || id.Alive() {
-		t.Errorf("the process %d of the old configuration still serves", first.PID)
+	until(ctx, t, h, func(all []pluginhost.Instance) bool { return all[0].Up && all[0].PID != first.PID })
+	if p := attachTo(ctx, t, h, "", "a"); !netip.MustParsePrefix("10.10.0.0/24").Overlaps(p) {
+		t.Errorf("the new configuration gives %v", p)
+	}
+	if err := id.Wait(ctx); err != nil {
+		t.Errorf("the process %d of the old configuration is left: %v", first.PID, err)
 	}
 }
 
@@ -232,6 +239,10 @@ func TestUnverifiedExecutableIsRefused(t *testing.T) {
 			}
 			if got := h.Instances()[0]; got.Up != test.up {
 				t.Errorf("instance is %+v, want up %v", got, test.up)
+			}
+			stop()
+			if err := h.Stop(ctx); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -25,13 +25,23 @@ type remembered struct {
 func (m memory) plugins() []Plugin {
 	var out []Plugin
 	for _, r := range m.Plugins {
-		p := r.Plugin
-		if len(r.Config) > 0 && string(r.Config) != "null" {
-			p.Config = r.Config
-		}
-		out = append(out, p)
+		out = append(out, r.plugin())
 	}
 	return out
+}
+
+func (r remembered) plugin() Plugin {
+	p := r.Plugin
+	if p.Config = nil; len(r.Config) > 0 && string(r.Config) != "null" {
+		p.Config = r.Config
+	}
+	return p
+}
+
+// keep is a plugin with its configuration as it was encoded.
+func keep(p Plugin, config []byte) remembered {
+	p.Config = nil
+	return remembered{p, config}
 }
 
 func (c Config) memoryFile() string { return filepath.Join(c.StateDir, "plugins.json") }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sys/unix"
 
 	"github.com/gantryio/gantry/interfaces/plugin/process"
 )
@@ -58,6 +59,8 @@ func (a *attached) HostToPlugin(network, address string) (string, string, error)
 // goes straight to a file.
 type launched struct {
 	attached
+	// ctx ends the process unless it is kept before.
+	ctx     context.Context
 	cmd     *exec.Cmd
 	binary  *os.File
 	log     string
@@ -65,6 +68,10 @@ type launched struct {
 
 	stdout *os.File
 	close  sync.Once
+	// logBegan is where in its log the process begins.
+	logBegan int64
+	mu       sync.Mutex
+	uncancel func() bool
 }
 
 var _ runner.Runner = (*launched)(nil)
@@ -78,6 +85,9 @@ func (l *launched) Start(context.Context) error {
 		return err
 	}
 	defer func() { _ = out.Close() }()
+	if info, err := out.Stat(); err == nil {
+		l.logBegan = info.Size()
+	}
 	read, write, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("launch %s: %w", l.cmd.Path, err)
@@ -95,7 +105,20 @@ func (l *launched) Start(context.Context) error {
 	if l.id, err = process.Find(cmd.Process.Pid); err != nil {
 		return fmt.Errorf("launch %s: it ended at once, see %s: %w", l.cmd.Path, l.log, err)
 	}
+	id := l.id
+	l.mu.Lock()
+	l.uncancel = context.AfterFunc(l.ctx, func() { _ = id.Signal(unix.SIGKILL) })
+	l.mu.Unlock()
 	return l.started(l.id)
+}
+
+// keep lets the process live on when ctx ends.
+func (l *launched) keep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.uncancel != nil {
+		l.uncancel()
+	}
 }
 
 func openLog(path string) (*os.File, error) {
@@ -121,6 +144,7 @@ func (l *launched) Stderr() io.ReadCloser           { return io.NopCloser(eof{})
 
 // release closes the pipe that the handshake came through.
 func (l *launched) release() {
+	l.keep()
 	l.close.Do(func() {
 		if l.stdout != nil {
 			_ = l.stdout.Close()

@@ -128,7 +128,7 @@ func TestTheNextHostFindsWhatWasSet(t *testing.T) {
 	// Another configuration of the same plugin holds; the one that was added stays.
 	c.Plugins = []pluginhost.Plugin{fakeNetwork("fake", "10.6.0.0/24", 0)}
 	h, _ = run(t, c)
-	have := until(ctx, t, h, up)
+	have := until(ctx, t, h, func(all []pluginhost.Instance) bool { return up(all) && all[0].PID != before[1].PID })
 	if have[0].Name != "fake" || have[0].PID == before[1].PID || have[1].PID != before[0].PID {
 		t.Errorf("have %+v, had %+v", have, before)
 	}

@@ -25,6 +25,11 @@ type state struct {
 	// Executable and Config are SHA-256 digests in hexadecimal.
 	Executable string `json:"executable"`
 	Config     string `json:"config"`
+	// Plugin is what the process was launched for; hosts of old did not write it.
+	Plugin *remembered `json:"plugin,omitempty"`
+	// Cgroup is the name of the process's own; Unlimited why it has none.
+	Cgroup    string `json:"cgroup,omitempty"`
+	Unlimited string `json:"unlimited,omitempty"`
 }
 
 func readState(path string) (state, error) {
@@ -56,27 +61,6 @@ func replace(path string, content []byte) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
-}
-
-// decision is what to do with the process that an earlier host wrote down.
-type decision int
-
-const (
-	launch         decision = iota // there is none
-	attach                         // it serves what is wanted
-	replaceProcess                 // it runs, but another executable or configuration, or it was never reached
-)
-
-// decide compares what was written down with what is wanted.
-func decide(old *state, alive bool, executable, config string) decision {
-	switch {
-	case old == nil || !alive:
-		return launch
-	case old.Socket == "" || old.Executable != executable || old.Config != config:
-		return replaceProcess
-	default:
-		return attach
-	}
 }
 
 // sums is the name of the file with the wanted digests of the executables.

@@ -5,10 +5,13 @@ package plugin
 
 import (
 	"context"
-
-	"google.golang.org/grpc"
+	"os"
+	"strings"
 
 	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/gantryio/gantry/interfaces/plugin/cgroup"
 )
 
 // Kind is the contract a plugin fulfils.
@@ -44,6 +47,24 @@ var Handshake = goplugin.HandshakeConfig{
 
 // ConfigVariable names the environment variable with the path of the plugin's JSON configuration.
 const ConfigVariable = "GANTRY_PLUGIN_CONFIG"
+
+// ProblemVariable names the environment variable with the path of a file into which a plugin that cannot serve writes
+// why, for people.
+const ProblemVariable = "GANTRY_PLUGIN_PROBLEM"
+
+// SupervisedVariable names the environment variable with the cgroup directories, parted by colons, for what a plugin
+// supervises: the plugin's own limits are not meant for that.
+const SupervisedVariable = "GANTRY_PLUGIN_SUPERVISED"
+
+// Supervised tells that a process is not the plugin's own work but what it supervises, so that it does not count against
+// the plugin's limits. It has to be called before that process starts others.
+func Supervised(pid int) error {
+	dirs := os.Getenv(SupervisedVariable)
+	if dirs == "" {
+		return nil
+	}
+	return cgroup.Enter(strings.Split(dirs, ":"), pid)
+}
 
 // Stopper is an optional power: a plugin that supervises things on the machine takes them down when the
 // node goes down. Stop is idempotent and is not called when only the plugin's process is replaced.

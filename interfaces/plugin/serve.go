@@ -81,6 +81,9 @@ func endOnTerm() {
 
 func fail(err error) {
 	slog.Error("cannot serve", "error", err)
+	if file := os.Getenv(ProblemVariable); file != "" {
+		_ = os.WriteFile(file, []byte(err.Error()), 0o600) // It stands in the log, too.
+	}
 	os.Exit(1)
 }
 

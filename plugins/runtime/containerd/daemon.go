@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantryio/gantry/interfaces/plugin"
 	"github.com/gantryio/gantry/interfaces/plugin/process"
 )
 
@@ -94,6 +95,9 @@ func (d *daemon) launch(digest string) (record, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return record{}, fmt.Errorf("start containerd: %w", err)
+	}
+	if err := plugin.Supervised(cmd.Process.Pid); err != nil {
+		slog.Warn("containerd counts against the plugin's limits", "error", err)
 	}
 	go func() { _ = cmd.Wait() }()
 	id, err := process.Find(cmd.Process.Pid)
