@@ -34,6 +34,8 @@ type config struct {
 	agentPort     int32
 	// schedulerConfig is the path of a file, "" for kube-scheduler's defaults.
 	schedulerConfig string
+	// requireVerified refuses plugins that are neither shipped nor verified.
+	requireVerified bool
 }
 
 func defaultData() string {
@@ -56,6 +58,7 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.serviceRange, "service-range", defaultServiceRange, "IPv4 range of the cluster IPs")
 	f.Int32Var(&c.agentPort, "agent-port", 10250, "port of the agent's HTTPS server")
 	f.StringVar(&c.schedulerConfig, "scheduler-config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
+	f.BoolVar(&c.requireVerified, "require-verified-plugins", false, "refuse plugins that Gantry does not ship and `gantry plugin verify --report` has not passed")
 	f.StringVar(&c.nodeName, "node-name", "", "name of this node; the host's when empty")
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,11 +26,13 @@ import (
 	"github.com/gantryio/gantry/core/agent/roster"
 	"github.com/gantryio/gantry/core/pki"
 	"github.com/gantryio/gantry/core/pluginhost"
+	"github.com/gantryio/gantry/core/pluginhost/artifact"
 	"github.com/gantryio/gantry/core/pluginhost/ledger"
 	"github.com/gantryio/gantry/core/run"
 	"github.com/gantryio/gantry/core/service"
 	"github.com/gantryio/gantry/interfaces/network"
 	"github.com/gantryio/gantry/interfaces/plugin"
+	"github.com/gantryio/gantry/interfaces/plugin/cgroup"
 	"github.com/gantryio/gantry/interfaces/runtime"
 	"github.com/gantryio/gantry/plugins/network/cni"
 	"github.com/gantryio/gantry/plugins/runtime/containerd"
@@ -90,6 +93,7 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 	}
 	n.roster = &roster.Roster{
 		API: conn.api, Cache: conn.cache, Host: n.host, Node: c.nodeName, Shipped: append(n.hostConfig(bin).Plugins, n.adopting(bin)), Configure: n.configure, Pods: n.users, Wake: uses,
+		RequireVerified: c.requireVerified, Recorder: conn.recorder,
 	}
 	n.services = &service.Controller{
 		Cache: conn.cache, Proxy: proxy, Node: c.nodeName, PodCIDRs: []netip.Prefix{netip.MustParsePrefix(c.podRange)},
@@ -113,6 +117,7 @@ func (n *node) hostConfig(bin string) pluginhost.Config {
 	stack := filepath.Join(bin, "stack")
 	return pluginhost.Config{
 		Dir: filepath.Join(bin, "plugins"), StateDir: n.path("plugins"), RunDir: filepath.Join(n.runDir(), "p"),
+		Cgroups: &cgroup.Tree{Root: filepath.Join(cmp.Or(n.cgroupRoot(), "gantry"), "plugins")}, Artifacts: &artifact.Store{Dir: n.path("artifacts")},
 		Plugins: []pluginhost.Plugin{
 			{Kind: plugin.Runtime, Name: "containerd", Handlers: []string{"runc"}, Config: containerd.Config{
 				Root: n.path("containerd"), State: filepath.Join(n.runDir(), "c"), Stack: stack,

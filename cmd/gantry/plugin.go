@@ -33,7 +33,7 @@ func newPluginCommand() *cobra.Command {
 	connect := func() (ctrlclient.WithWatch, error) { return connectTo(c, kubeconfig) }
 	cmd.AddCommand(
 		newPluginListCommand(connect), newPluginDescribeCommand(connect), newPluginLogsCommand(c),
-		newPluginSwapCommand(connect), newPluginCancelCommand(connect), newPluginVerifyCommand(), newPluginAuditCommand(),
+		newPluginSwapCommand(connect), newPluginCancelCommand(connect), newPluginVerifyCommand(connect), newPluginAuditCommand(),
 	)
 	return cmd
 }
@@ -95,8 +95,13 @@ func printPlugins(out io.Writer, nodes []v1alpha1.NodePlugins, want func(*v1alph
 			if !p.Since.IsZero() {
 				since = duration.HumanDuration(time.Since(p.Since.Time))
 			}
-			if !p.Ready && p.LastError != "" {
+			switch {
+			case !p.Ready && p.LastError != "":
 				cause = p.LastError
+			case p.Update != nil && p.Update.RolledBack:
+				cause = fmt.Sprintf("generation %d was rolled back: %s", p.Update.Generation, p.Update.Error)
+			case p.Update != nil && p.Update.Error != "":
+				cause = fmt.Sprintf("generation %d does not serve yet: %s", p.Update.Generation, p.Update.Error)
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%t\t%s\t%d\t%d\t%s\t%s\n", nodes[i].Name, p.Type, p.Name, standard, p.Ready,
 				p.Version, len(p.Pods), p.Restarts, since, cause)
@@ -155,7 +160,11 @@ func describePlugin(ctx context.Context, api ctrlclient.Client, out io.Writer, n
 	}
 	for i := range list.Items {
 		for j := range list.Items[i].Status.Plugins {
-			if n := &list.Items[i].Status.Plugins[j]; here(n) && len(n.Pods) > 0 {
+			n := &list.Items[i].Status.Plugins[j]
+			if here(n) && n.Unlimited != "" {
+				fmt.Fprintf(out, "\nNo limits on %s: %s\n", list.Items[i].Name, n.Unlimited)
+			}
+			if here(n) && len(n.Pods) > 0 {
 				fmt.Fprintf(out, "\nPods on %s:\n  %s\n", list.Items[i].Name, strings.Join(n.Pods, "\n  "))
 			}
 		}

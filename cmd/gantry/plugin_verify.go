@@ -25,27 +25,29 @@ var verifyConfigs = map[string]string{
 }
 
 type verifyFlags struct {
-	config, driver, junit, image, archive string
-	limit                                 time.Duration
+	config, driver, junit, image, archive, report string
+	limit                                         time.Duration
 }
 
-func newPluginVerifyCommand() *cobra.Command {
+func newPluginVerifyCommand(connect connector) *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
 		Use: "verify KIND EXECUTABLE|SOCKET|NAME", Args: cobra.ExactArgs(2),
 		Short: "Run a contract's conformance suite against a plugin, on this machine",
 		Long: "Run the conformance suite of a KIND (runtime, network, service or scheduler) against an executable, the socket\n" +
 			"of a plugin that somebody else runs, or a plugin that Gantry ships. It needs root, and works in a network\n" +
-			"namespace and a folder of its own. Of a socket only the contract is verified: nothing is killed.\\n\n" +
+			"namespace and a folder of its own. Of a socket only the contract is verified: nothing is killed.\n" +
+			"With --report the result is written to the status of a Plugin, for nodes that take verified plugins only.\n\n" +
 			"In the configuration, ${dir} stands for a folder for the plugin's state, ${bin} for the folder of Gantry's\n" +
 			"executables, ${shim} and ${attach} for the CNI executable and its socket, which a runtime is to be given.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return verifyPlugin(cmd, f, plugin.Kind(args[0]), args[1])
+			return verifyPlugin(cmd, connect, f, plugin.Kind(args[0]), args[1])
 		},
 	}
 	cmd.Flags().StringVar(&f.config, "config", "", "file with the plugin's configuration")
 	cmd.Flags().StringVar(&f.driver, "name", "", "what the executable calls itself; the end of its file's name when empty")
 	cmd.Flags().StringVar(&f.junit, "junit", "", "file to write the results to, as JUnit XML")
+	cmd.Flags().StringVar(&f.report, "report", "", "Plugin whose status gets the result")
 	cmd.Flags().StringVar(&f.image, "image", "gantry.local/demo:1", "image that a runtime is verified with; its program runs until it gets SIGTERM")
 	cmd.Flags().StringVar(&f.archive, "archive", "", "archive to import the image from; that of the demo image when empty")
 	cmd.Flags().DurationVar(&f.limit, "limit", 3*time.Minute, "how long a single check may take")
@@ -95,7 +97,10 @@ func (v verification) Run() int {
 	return 0
 }
 
-func verifyPlugin(cmd *cobra.Command, f verifyFlags, kind plugin.Kind, target string) error {
+// resultVariable names the environment variable with the file into which the result goes that is to be reported.
+const resultVariable = "GANTRY_VERIFY_RESULT"
+
+func verifyPlugin(cmd *cobra.Command, connect connector, f verifyFlags, kind plugin.Kind, target string) error {
 	s, err := f.subject(kind, target)
 	if err != nil {
 		return err
@@ -103,15 +108,35 @@ func verifyPlugin(cmd *cobra.Command, f verifyFlags, kind plugin.Kind, target st
 	if os.Getuid() != 0 {
 		return errors.New("verify a plugin: network namespaces need root")
 	}
+	result := os.Getenv(resultVariable)
+	if f.report != "" && result == "" { // The namespace of the verification has no way to the API.
+		dir, err := os.MkdirTemp("", "gantry-verify")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		result = filepath.Join(dir, "result")
+		if err := os.Setenv(resultVariable, result); err != nil {
+			return err
+		}
+	}
 	code := plugintest.Isolate(verification(func() error {
 		w := cmd.OutOrStdout()
 		fmt.Fprintf(w, row, "CHECK", "RESULT", "TIME", "PROBLEM")
 		results, err := verify.Run(s, f.limit, func(r conformance.Result) { printResult(w, r) })
+		if err == nil && result != "" {
+			err = writeVerdict(result, s.Path, results)
+		}
 		if err != nil {
 			return err
 		}
 		return conclude(results, string(kind)+"/"+s.Driver, f.junit)
 	}))
+	if f.report != "" && !plugintest.Isolated() {
+		if err := report(cmd.Context(), connect, f.report, result); err != nil {
+			return err
+		}
+	}
 	if code != 0 {
 		os.Exit(code) // It was said why.
 	}

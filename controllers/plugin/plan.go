@@ -28,13 +28,19 @@ type sum struct {
 	// runs tells that some node has it still, users the pods that depend on it.
 	runs  bool
 	users []string
+	// digests are those of the executables on the nodes that run this generation.
+	digests []string
 }
+
+// progress names the nodes where it does not answer, which run another generation, where it fails, and where this
+// generation was given up.
+type progress struct{ down, behind, failed, back []string }
 
 // aggregate is pure; nodes are sorted by name.
 func aggregate(p *v1alpha1.Plugin, nodes []node) sum {
-	out := sum{status: v1alpha1.PluginStatus{ObservedGeneration: p.Generation}}
+	out := sum{status: v1alpha1.PluginStatus{ObservedGeneration: p.Generation, Verification: p.Status.Verification}}
 	st := &out.status
-	var down, failed, behind []string
+	var down, failed, behind, back []string
 	for _, n := range nodes {
 		wanted := !p.Spec.Disabled && p.DeletionTimestamp == nil && labels.SelectorFromSet(p.Spec.NodeSelector).Matches(labels.Set(n.labels))
 		i := slices.IndexFunc(n.plugins, func(x v1alpha1.NodePlugin) bool { return x.Type == p.Spec.Type && x.Name == p.Name })
@@ -56,9 +62,15 @@ func aggregate(p *v1alpha1.Plugin, nodes []node) sum {
 		} else {
 			down = append(down, n.name)
 		}
-		if here.Ready && here.Generation == p.Generation {
+		switch u := here.Update; {
+		case u != nil && u.RolledBack && u.Generation == p.Generation:
+			back = append(back, n.name+": "+u.Error)
+		case here.Ready && here.Generation == p.Generation:
 			st.NodesUpdated++
-		} else {
+			out.digests = append(out.digests, here.Digest)
+		case u != nil && u.Error != "":
+			behind = append(behind, n.name+" ("+u.Error+")")
+		default:
 			behind = append(behind, n.name)
 		}
 		if !here.Ready && here.LastError != "" {
@@ -67,12 +79,12 @@ func aggregate(p *v1alpha1.Plugin, nodes []node) sum {
 		}
 	}
 	st.Pods = int32(len(out.users))
-	st.Conditions = conditions(p, &out, down, behind, failed)
+	st.Conditions = conditions(p, &out, progress{down, behind, failed, back})
 	return out
 }
 
 // conditions keeps the times of those that have not changed, and what others wrote.
-func conditions(p *v1alpha1.Plugin, s *sum, down, behind, failed []string) []metav1.Condition {
+func conditions(p *v1alpha1.Plugin, s *sum, on progress) []metav1.Condition {
 	list := slices.Clone(p.Status.Conditions)
 	set := func(kind string, yes bool, reasonYes, reasonNo, message string) {
 		c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reasonNo, Message: message, ObservedGeneration: p.Generation}
@@ -82,8 +94,8 @@ func conditions(p *v1alpha1.Plugin, s *sum, down, behind, failed []string) []met
 		meta.SetStatusCondition(&list, c)
 	}
 	text := ""
-	if len(down) > 0 {
-		text = "it does not answer on " + some(down)
+	if len(on.down) > 0 {
+		text = "it does not answer on " + some(on.down)
 	}
 	switch {
 	case p.DeletionTimestamp != nil && len(s.users) > 0:
@@ -95,15 +107,64 @@ func conditions(p *v1alpha1.Plugin, s *sum, down, behind, failed []string) []met
 	case s.status.NodesWanted == 0:
 		set(v1alpha1.Available, false, "", "NoNodes", "the selector picks no node")
 	default:
-		set(v1alpha1.Available, len(down) == 0, "AllNodesReady", "NodesNotReady", text)
+		set(v1alpha1.Available, len(on.down) == 0, "AllNodesReady", "NodesNotReady", text)
 	}
 	text = ""
-	if len(behind) > 0 {
-		text = "waits for " + some(behind)
+	if len(on.behind) > 0 {
+		text = "waits for " + some(on.behind)
 	}
-	set(v1alpha1.Progressing, len(behind) > 0, "RollingOut", "RolledOut", text)
-	set(v1alpha1.Degraded, len(failed) > 0, "PluginFails", "AsWanted", some(failed))
+	reason := "RolledOut"
+	if len(on.back) > 0 {
+		reason = "RolledBack"
+	}
+	set(v1alpha1.Progressing, len(on.behind) > 0, "RollingOut", reason, text)
+	switch {
+	case len(on.failed) == 0 && len(on.back) > 0:
+		set(v1alpha1.Degraded, true, "RolledBack", "", fmt.Sprintf("generation %d is not healthy, what ran before serves on: %s", p.Generation, some(on.back)))
+	default:
+		set(v1alpha1.Degraded, len(on.failed) > 0, "PluginFails", "AsWanted", some(on.failed))
+	}
+	c := verified(p, s, append(slices.Clone(on.failed), on.back...))
+	c.Type, c.ObservedGeneration = v1alpha1.Verified, p.Generation
+	meta.SetStatusCondition(&list, c)
 	return list
+}
+
+// notVerified is how the nodes' errors of what does not have the declared digest or signature begin.
+const notVerified = "verify plugin "
+
+// verified judges by what the nodes have checked before they launched it, and by what was reported of its suite.
+func verified(p *v1alpha1.Plugin, s *sum, failed []string) metav1.Condition {
+	condition := func(status metav1.ConditionStatus, reason, text string) metav1.Condition {
+		return metav1.Condition{Status: status, Reason: reason, Message: text}
+	}
+	for _, f := range failed {
+		if strings.Contains(f, notVerified) {
+			return condition(metav1.ConditionFalse, "VerificationFailed", f)
+		}
+	}
+	source := p.Spec.Source
+	if v := p.Status.Verification; v != nil && concerns(v, s.digests) {
+		at := v.Time.UTC().Format("2006-01-02 15:04:05Z")
+		if !v.OK() {
+			return condition(metav1.ConditionFalse, "SuiteFailed", fmt.Sprintf("%d of %d checks failed on %s: %s", v.Failed, v.Failed+v.Passed, at, v.Message))
+		}
+		return condition(metav1.ConditionTrue, "SuitePassed", fmt.Sprintf("%d checks passed on %s", v.Passed, at))
+	}
+	switch {
+	case source.Endpoint != "":
+		return condition(metav1.ConditionUnknown, "NotVerified", "who serves a socket is not known; gantry plugin verify --report runs the suite against it")
+	case len(s.digests) == 0:
+		return condition(metav1.ConditionUnknown, "NotLaunched", "no node has looked at it yet")
+	case source.Image != nil && source.Image.PublicKey != "":
+		return condition(metav1.ConditionTrue, "SignatureMatches", "the public key has signed the digest")
+	}
+	return condition(metav1.ConditionTrue, "DigestMatches", "the executable has the digest that is declared or shipped")
+}
+
+// concerns tells that what was verified is what runs.
+func concerns(v *v1alpha1.Verification, digests []string) bool {
+	return v.Digest == "" || len(digests) > 0 && !slices.ContainsFunc(digests, func(d string) bool { return d != v.Digest })
 }
 
 // some names a few.

@@ -48,7 +48,7 @@ func TestAggregate(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := &v1alpha1.Plugin{ObjectMeta: metav1.ObjectMeta{Name: "x", Generation: 2}, Spec: v1alpha1.PluginSpec{Type: v1alpha1.Runtime}}
-			p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.Verified, Status: metav1.ConditionTrue, Reason: "SuitePassed"}}
+			p.Status.Conditions = []metav1.Condition{{Type: "Theirs", Status: metav1.ConditionTrue, Reason: "So"}}
 			if test.change != nil {
 				test.change(p)
 			}
@@ -67,9 +67,63 @@ func TestAggregate(t *testing.T) {
 			if progressing := meta.IsStatusConditionTrue(s.Conditions, v1alpha1.Progressing); progressing != (test.updated < test.wanted) {
 				t.Errorf("progressing %t", progressing)
 			}
-			if !meta.IsStatusConditionTrue(s.Conditions, v1alpha1.Verified) {
+			if !meta.IsStatusConditionTrue(s.Conditions, "Theirs") {
 				t.Error("what others wrote is gone")
 			}
 		})
+	}
+}
+
+func TestVerified(t *testing.T) {
+	const digest = "sha256:00"
+	suite := func(of string, failed int32) *v1alpha1.Verification {
+		return &v1alpha1.Verification{Digest: of, Passed: 5, Failed: failed, Message: "a check"}
+	}
+	executable := v1alpha1.Source{Executable: &v1alpha1.Executable{}}
+	for _, test := range []struct {
+		name, want   string
+		source       v1alpha1.Source
+		verification *v1alpha1.Verification
+		update       *v1alpha1.PluginUpdate
+		nowhere      bool
+	}{
+		{name: "shipped", source: v1alpha1.Source{Builtin: "x"}, want: "True DigestMatches"},
+		{name: "not launched", source: executable, nowhere: true, want: "Unknown NotLaunched"},
+		{name: "signed", source: v1alpha1.Source{Image: &v1alpha1.Image{PublicKey: "k"}}, want: "True SignatureMatches"},
+		{name: "a socket", source: v1alpha1.Source{Endpoint: "/s"}, want: "Unknown NotVerified"},
+		{name: "a socket whose suite passed", source: v1alpha1.Source{Endpoint: "/s"}, verification: suite("", 0), want: "True SuitePassed"},
+		{name: "a suite that passed", source: executable, verification: suite(digest, 0), want: "True SuitePassed"},
+		{name: "a suite that failed", source: executable, verification: suite(digest, 1), want: "False SuiteFailed"},
+		{name: "a suite of another executable", source: executable, verification: suite("sha256:11", 1), want: "True DigestMatches"},
+		{
+			name: "a signature that is wrong", source: v1alpha1.Source{Image: &v1alpha1.Image{PublicKey: "k"}}, want: "False VerificationFailed",
+			update: &v1alpha1.PluginUpdate{Generation: 2, RolledBack: true, Error: "verify plugin x: it is not signed"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := &v1alpha1.Plugin{ObjectMeta: metav1.ObjectMeta{Name: "x", Generation: 2}, Spec: v1alpha1.PluginSpec{Type: v1alpha1.Runtime, Source: test.source}}
+			p.Status.Verification = test.verification
+			n := on("a", 2, !test.nowhere, "")
+			n.plugins[1].Digest, n.plugins[1].Update = digest, test.update
+			got := aggregate(p, []node{n})
+			c := meta.FindStatusCondition(got.status.Conditions, v1alpha1.Verified)
+			if have := string(c.Status) + " " + c.Reason; have != test.want {
+				t.Errorf("got %s %q, want %s", have, c.Message, test.want)
+			}
+			if got.status.Verification != test.verification {
+				t.Error("the report is gone")
+			}
+		})
+	}
+}
+
+func TestRolledBack(t *testing.T) {
+	p := &v1alpha1.Plugin{ObjectMeta: metav1.ObjectMeta{Name: "x", Generation: 2}, Spec: v1alpha1.PluginSpec{Type: v1alpha1.Runtime}}
+	n := on("a", 1, true, "")
+	n.plugins[1].Update = &v1alpha1.PluginUpdate{Generation: 2, RolledBack: true, Error: "boom"}
+	got := aggregate(p, []node{n}).status
+	degraded, progressing := meta.FindStatusCondition(got.Conditions, v1alpha1.Degraded), meta.FindStatusCondition(got.Conditions, v1alpha1.Progressing)
+	if degraded.Reason != "RolledBack" || !strings.Contains(degraded.Message, "a: boom") || progressing.Reason != "RolledBack" || got.NodesUpdated != 0 || got.NodesReady != 1 {
+		t.Errorf("got %+v", got)
 	}
 }

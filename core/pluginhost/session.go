@@ -127,6 +127,9 @@ func (i *instance) executable(ctx context.Context, p Plugin) (*os.File, string, 
 	if err != nil {
 		return nil, "", err
 	}
+	if p.SHA256 != "" && p.SHA256 != sum {
+		return nil, "", fmt.Errorf("verify plugin %s: its executable has SHA-256 %s, want %s: %w", p.Image.Reference, sum, p.SHA256, plugin.ErrInvalid)
+	}
 	return verify(path, sum)
 }
 

@@ -249,7 +249,9 @@ func TestGarbageIsTold(t *testing.T) {
 	ctx, c := deadline(t), place(t)
 	c.Plugins[0].Executable = "/bin/echo"
 	h, _ := run(t, c)
-	awaitInstance(ctx, t, h, func(i pluginhost.Instance) bool { return strings.Contains(i.Error, "launch: ") && strings.Contains(i.Error, "is silent") })
+	awaitInstance(ctx, t, h, func(i pluginhost.Instance) bool {
+		return strings.Contains(i.Error, "launch: ") && strings.Contains(i.Error, "is silent")
+	})
 }
 
 func TestLimitsThatCannotBeAreTold(t *testing.T) {

@@ -20,6 +20,8 @@ func (b *bed) cases() []conformance.Case {
 	return append(b.work.suite,
 		conformance.Case{Name: "a setting that does not exist is refused", Run: b.strict},
 		conformance.Case{Name: "a killed process is started again and knows what it did", Run: b.restart},
+		conformance.Case{Name: "a host of another version serves it or says so", Run: b.skew},
+		conformance.Case{Name: "a new process takes over beside the old one", Run: b.beside},
 		conformance.Case{Name: "killed in the middle of a call", Run: b.killed},
 		conformance.Case{Name: "killed in the middle of taking back", Run: b.killedUndoing},
 		conformance.Case{Name: "a call of a process that hangs ends in time", Run: b.hang},
@@ -67,8 +69,31 @@ func (b *bed) strict(t conformance.T) {
 		t.Fatalf("read the configuration: %v", err)
 	}
 	config["thisSettingDoesNotExist"] = true
-	c := b.hostConfig(config)
+	i := b.judgedBy(t, b.hostConfig(config))
+	if i.Up {
+		t.Error("a configuration with a setting that does not exist was taken")
+	}
+}
+
+// skew is what becomes of the plugin under hosts that are a version older or newer: they may serve it, or refuse it
+// with a word about versions.
+func (b *bed) skew(t conformance.T) {
+	for _, skew := range []int{1, -1} {
+		c := b.hostConfig(b.config())
+		c.Skew = skew
+		if i := b.judgedBy(t, c); !i.Up && !strings.Contains(i.Error, "speaks version") {
+			t.Errorf("a host whose version differs by %+d does not say so, but: %s", skew, i.Error)
+		}
+		if left, _ := os.ReadDir(filepath.Join(b.dir, "r2")); len(left) > 0 {
+			t.Errorf("a host whose version differs by %+d leaves %v", skew, left)
+		}
+	}
+}
+
+// judgedBy is what another host says of the plugin, whose process is ended then.
+func (b *bed) judgedBy(t conformance.T, c pluginhost.Config) pluginhost.Instance {
 	c.StateDir, c.RunDir = filepath.Join(b.dir, "s2"), filepath.Join(b.dir, "r2")
+	defer func() { _ = os.RemoveAll(c.StateDir) }()
 	h, err := pluginhost.New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -82,21 +107,60 @@ func (b *bed) strict(t conformance.T) {
 		changed := h.Changed()
 		i := h.Instances()[0]
 		if i.Up {
-			t.Error("a configuration with a setting that does not exist was taken")
 			if id, err := process.Find(i.PID); err == nil {
 				_ = id.End(time.Second)
 			}
-			return
+			return i
 		}
 		if i.Error != first {
-			return
+			return i
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			t.Fatal("the plugin neither took nor refused its configuration")
+			t.Fatal("the plugin neither came up nor refused to")
 		}
 	}
+}
+
+// beside replaces the process while it serves.
+func (b *bed) beside(t conformance.T) {
+	ctx := start(t)
+	d, old := b.work.deed(t, 500), b.process(t)
+	if err := d.do(ctx); err != nil {
+		t.Fatalf("before it was replaced: %v", err)
+	}
+	p := b.host.Plugins()[0]
+	p.Generation++
+	p.Limits.CPUMillis++ // Another process, with the same configuration.
+	if err := b.host.Set(ctx, []pluginhost.Plugin{p}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		changed := b.host.Changed()
+		if i := b.host.Instances()[0]; i.Up && i.PID != old.PID {
+			break
+		} else if u := i.Update; u != nil && u.Error != "" {
+			t.Fatalf("a second process beside the first does not come up: %s", u.Error)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("no second process came up: %+v", b.host.Instances()[0])
+		}
+	}
+	if d.same != nil {
+		if err := d.same(start(t)); err != nil {
+			t.Errorf("after it was replaced: %v", err)
+		}
+	}
+	if err := d.undo(start(t)); err != nil {
+		t.Errorf("take back after it was replaced: %v", err)
+	}
+	if err := old.Wait(ctx); err != nil {
+		t.Errorf("the old process is left: %v", err)
+	}
+	b.nothingLeft(t)
 }
 
 func (b *bed) nothingLeft(t conformance.T) {

@@ -6,14 +6,20 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 	"github.com/gantryio/gantry/core/pluginhost"
+	"github.com/gantryio/gantry/core/pluginhost/artifact"
 	"github.com/gantryio/gantry/interfaces/plugin"
+	"github.com/gantryio/gantry/interfaces/plugin/cgroup"
 )
 
 // kinds are the types as the host knows them.
@@ -42,6 +48,8 @@ func refOf(p pluginhost.Plugin) ref { return ref{p.Kind, p.Name} }
 type input struct {
 	// shipped are the plugins of this machine by their own names, with the configuration that they need here.
 	shipped []pluginhost.Plugin
+	// requireVerified refuses what is neither shipped nor verified.
+	requireVerified bool
 	// real follows the symbolic links of a path; nil leaves it as it is.
 	real func(path string) string
 	// configure changes that for an instance of another name; nil changes nothing.
@@ -172,7 +180,13 @@ const adopter = "cri"
 
 // resolve makes what the host is told out of what is declared.
 func (in input) resolve(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin, error) {
-	p := pluginhost.Plugin{Kind: kind, Name: o.Name, Driver: o.Name, Generation: o.Generation, Handlers: o.Spec.Handlers}
+	p := pluginhost.Plugin{
+		Kind: kind, Name: o.Name, Driver: o.Name, Generation: o.Generation, Handlers: o.Spec.Handlers, Limits: limitsOf(o.Spec.Limits),
+	}
+	if r := o.Spec.Rollout; r.HealthTimeoutSeconds != nil {
+		p.HealthTimeout = time.Duration(*r.HealthTimeoutSeconds) * time.Second
+		p.NoRollback = r.AutomaticRollback != nil && !*r.AutomaticRollback
+	}
 	var base any
 	switch s := o.Spec.Source; {
 	case s.Builtin != "":
@@ -196,12 +210,55 @@ func (in input) resolve(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin
 		}
 	case s.Endpoint != "":
 		return p, fmt.Errorf("sockets of others are only supported for runtimes")
-	default:
-		return p, fmt.Errorf("artifacts are not supported yet")
+	case s.Image != nil:
+		p.Image = &artifact.Image{Reference: s.Image.Reference, PublicKey: s.Image.PublicKey}
+	}
+	if err := in.trusted(o, &p); err != nil {
+		return p, err
 	}
 	var err error
 	p.Config, err = merged(base, o)
 	return p, err
+}
+
+// trusted refuses what has not been verified, where that is asked for. What Gantry ships is: its digests are listed.
+func (in input) trusted(o *v1alpha1.Plugin, p *pluginhost.Plugin) error {
+	v, s := o.Status.Verification, o.Spec.Source
+	if !in.requireVerified || s.Builtin != "" {
+		return nil
+	}
+	const how = "this node takes verified plugins only: gantry plugin verify %s %s --report %s"
+	advice := fmt.Sprintf(how, p.Kind, cmp.Or(s.Endpoint, "EXECUTABLE"), o.Name)
+	switch sum, _ := strings.CutPrefix(digestOf(v), "sha256:"); {
+	case v == nil:
+		return fmt.Errorf("nobody has verified it, and %s", advice)
+	case !v.OK():
+		return fmt.Errorf("it has failed %d checks (%s), and %s", v.Failed, v.Message, advice)
+	case s.Executable != nil && sum != s.Executable.SHA256, s.Endpoint != "" && sum != "", s.Image != nil && sum == "":
+		return fmt.Errorf("what was verified is %q, and %s", digestOf(v), advice)
+	case s.Image != nil:
+		p.SHA256 = sum // The artifact names the digest of its manifest only.
+	}
+	return nil
+}
+
+func digestOf(v *v1alpha1.Verification) string {
+	if v == nil {
+		return ""
+	}
+	return v.Digest
+}
+
+// limitsOf are a plugin's limits; what is not named has the default.
+func limitsOf(l corev1.ResourceList) cgroup.Limits {
+	get := func(name corev1.ResourceName, standard string) resource.Quantity {
+		if q, ok := l[name]; ok {
+			return q
+		}
+		return resource.MustParse(standard)
+	}
+	memory, cpu := get(corev1.ResourceMemory, v1alpha1.DefaultMemory), get(corev1.ResourceCPU, v1alpha1.DefaultCPU)
+	return cgroup.Limits{MemoryBytes: memory.Value(), CPUMillis: cpu.MilliValue()}
 }
 
 // handlersOf are a shipped plugin's own handlers, which belong to the instance of the same name alone.
@@ -261,7 +318,10 @@ func status(d decision, instances []pluginhost.Instance, pods map[ref][]string) 
 		p := v1alpha1.NodePlugin{
 			Type: t, Name: i.Name, Default: d.defaults[t] == i.Name, Generation: i.Generation, Version: i.Version,
 			PID: int32(i.PID), Ready: i.Up, Handlers: i.Handlers, Restarts: int32(i.Restarts), LastError: i.Error,
-			Pods: pods[ref{i.Kind, i.Name}],
+			Pods: pods[ref{i.Kind, i.Name}], Unlimited: i.Unlimited,
+		}
+		if u := i.Update; u != nil {
+			p.Update = &v1alpha1.PluginUpdate{Generation: u.Generation, Error: u.Error, RolledBack: u.RolledBack}
 		}
 		p.Since.Time = i.Since.Truncate(1e9)
 		if i.Digest != "" {

@@ -6,12 +6,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 	"github.com/gantryio/gantry/core/pluginhost"
 	"github.com/gantryio/gantry/interfaces/plugin"
+	"github.com/gantryio/gantry/interfaces/plugin/cgroup"
 )
 
 type settings struct {
@@ -153,9 +156,80 @@ func TestResolve(t *testing.T) {
 			if json.Unmarshal(config, &have) != nil || json.Unmarshal([]byte(test.config), &want) != nil || !cmp.Equal(have, want) {
 				t.Errorf("config %s, want %s", config, test.config)
 			}
+			if p.Limits != (cgroup.Limits{MemoryBytes: 256 << 20, CPUMillis: 1000}) {
+				t.Errorf("limits are %+v", p.Limits)
+			}
 			if p.Driver != test.driver || p.Executable != test.executable {
 				t.Errorf("got %+v", p)
 			}
 		})
+	}
+}
+
+func TestLimits(t *testing.T) {
+	got := limitsOf(corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("0"), corev1.ResourceCPU: resource.MustParse("250m")})
+	if got != (cgroup.Limits{CPUMillis: 250}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestOnlyVerifiedPlugins(t *testing.T) {
+	passed := func(digest string) *v1alpha1.Verification {
+		return &v1alpha1.Verification{Digest: digest, Passed: 1}
+	}
+	executable := func(s *v1alpha1.PluginSpec) {
+		s.Source = v1alpha1.Source{Executable: &v1alpha1.Executable{Path: "/opt/x", SHA256: "aa"}}
+	}
+	image := func(s *v1alpha1.PluginSpec) {
+		s.Source = v1alpha1.Source{Image: &v1alpha1.Image{Reference: "r@sha256:bb"}}
+	}
+	for _, test := range []struct {
+		name     string
+		declared v1alpha1.Plugin
+		result   *v1alpha1.Verification
+		want     string
+	}{
+		{name: "shipped", declared: declared("cni", v1alpha1.Network, nil)},
+		{name: "not verified", declared: declared("x", v1alpha1.Network, executable), want: "nobody has verified it"},
+		{name: "verified", declared: declared("x", v1alpha1.Network, executable), result: passed("sha256:aa")},
+		{name: "another one is", declared: declared("x", v1alpha1.Network, executable), result: passed("sha256:bb"), want: "what was verified is"},
+		{name: "failed", declared: declared("x", v1alpha1.Network, executable), result: &v1alpha1.Verification{Digest: "sha256:aa", Failed: 2, Passed: 1}, want: "failed 2 checks"},
+		{name: "a socket", declared: declared("x", v1alpha1.Runtime, socket), result: passed("")},
+		{name: "an artifact", declared: declared("x", v1alpha1.Network, image), result: passed("sha256:cc")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.declared.Status.Verification = test.result
+			p, err := input{shipped: machine, requireVerified: true}.resolve(&test.declared, kinds[test.declared.Spec.Type])
+			if (err != nil) != (test.want != "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+			if p.Image != nil && p.SHA256 != "cc" {
+				t.Errorf("the artifact's executable is not bound: %+v", p)
+			}
+		})
+	}
+}
+
+func TestNews(t *testing.T) {
+	said := told{}
+	for _, step := range []struct {
+		p    v1alpha1.NodePlugin
+		want string
+	}{
+		{v1alpha1.NodePlugin{Ready: true}, ""},
+		{v1alpha1.NodePlugin{LastError: "boom"}, "PluginNotReady"},
+		{v1alpha1.NodePlugin{LastError: "boom"}, ""},
+		{v1alpha1.NodePlugin{LastError: "it cannot serve: x"}, "PluginNotReady"},
+		{v1alpha1.NodePlugin{Ready: true}, "PluginReady"},
+		{v1alpha1.NodePlugin{Ready: true, Update: &v1alpha1.PluginUpdate{Generation: 2, Error: "x"}}, ""},
+		{v1alpha1.NodePlugin{Ready: true, Update: &v1alpha1.PluginUpdate{Generation: 2, Error: "x", RolledBack: true}}, "PluginRolledBack"},
+	} {
+		got := ""
+		if n := said.changed(&step.p, "a"); n != nil {
+			got = n.reason
+		}
+		if got != step.want {
+			t.Errorf("%+v: %q, want %q", step.p, got, step.want)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 	crcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,10 +38,15 @@ type Roster struct {
 	Configure func(config any, instance string) any
 	// Pods returns, by name, the plugins of a kind that pods depend on, and those pods as NAMESPACE/NAME.
 	Pods func(kind plugin.Kind) map[string][]string
+	// RequireVerified refuses plugins that are neither shipped nor verified.
+	RequireVerified bool
+	// Recorder makes events; nil makes none.
+	Recorder record.EventRecorder
 	// Wake yields when what Pods returns may have changed.
 	Wake <-chan struct{}
 
 	decided decision
+	told    told
 }
 
 const (
@@ -135,7 +141,7 @@ func (r *Roster) reconcile(ctx context.Context) error {
 	pods, used := r.uses()
 	r.decided = decide(input{
 		shipped: r.Shipped, configure: r.Configure, objects: objects.Items, labels: node.Labels, defaults: own.Spec.Defaults,
-		running: r.Host.Plugins(), used: used, real: realPath,
+		running: r.Host.Plugins(), used: used, real: realPath, requireVerified: r.RequireVerified,
 	})
 	if err := r.Host.Set(ctx, r.decided.run); err != nil {
 		return fmt.Errorf("change plugins: %w", err)
@@ -143,6 +149,7 @@ func (r *Roster) reconcile(ctx context.Context) error {
 	want := v1alpha1.NodePluginsStatus{
 		ObservedGeneration: own.Generation, Plugins: status(r.decided, r.Host.Instances(), pods),
 	}
+	r.tell(objects.Items, want.Plugins)
 	return r.report(ctx, &node, own, exists, want)
 }
 

@@ -5,12 +5,15 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -31,6 +34,14 @@ var Plugins = api.Kind[v1alpha1.Plugin]{
 		setDefault(&r.MaxUnavailable, intstr.FromInt32(1))
 		setDefault(&r.HealthTimeoutSeconds, 60)
 		setDefault(&r.AutomaticRollback, true)
+		if p.Spec.Limits == nil {
+			p.Spec.Limits = corev1.ResourceList{}
+		}
+		for name, value := range map[corev1.ResourceName]string{corev1.ResourceMemory: v1alpha1.DefaultMemory, corev1.ResourceCPU: v1alpha1.DefaultCPU} {
+			if _, set := p.Spec.Limits[name]; !set {
+				p.Spec.Limits[name] = resource.MustParse(value)
+			}
+		}
 	},
 	ValidateName: func(name string, _ bool) []string { return utilvalidation.IsDNS1123Label(name) },
 	Validate:     validatePlugin,
@@ -99,11 +110,28 @@ func validatePlugin(p, old *v1alpha1.Plugin) field.ErrorList {
 			errs = append(errs, field.Duplicate(handlers.Index(i), h))
 		}
 	}
+	errs = append(errs, validateLimits(p.Spec.Limits, spec.Child("limits"))...)
 	rollout := spec.Child("rollout")
 	errs = append(errs, validateUnavailable(p.Spec.Rollout.MaxUnavailable, rollout.Child("maxUnavailable"))...)
 	errs = append(errs, validateTimeout(p.Spec.Rollout.HealthTimeoutSeconds, rollout.Child("healthTimeoutSeconds"))...)
 	if old != nil {
 		errs = append(errs, validation.ValidateImmutableField(p.Spec.Type, old.Spec.Type, spec.Child("type"))...)
+	}
+	return errs
+}
+
+// limitable are the resources that plugins can be limited in.
+var limitable = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory}
+
+func validateLimits(l corev1.ResourceList, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for _, name := range slices.Sorted(maps.Keys(l)) {
+		if !slices.Contains(limitable, name) {
+			errs = append(errs, field.NotSupported(path.Key(string(name)), name, limitable))
+		}
+		if q := l[name]; q.Sign() < 0 {
+			errs = append(errs, field.Invalid(path.Key(string(name)), q.String(), "must be greater than or equal to 0"))
+		}
 	}
 	return errs
 }

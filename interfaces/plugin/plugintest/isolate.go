@@ -49,6 +49,9 @@ func Isolate(m interface{ Run() int }) int {
 	return 0
 }
 
+// Isolated tells that this process runs in the namespace that Isolate has made.
+func Isolated() bool { return os.Getenv(inside) != "" }
+
 func loopbackUp() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {

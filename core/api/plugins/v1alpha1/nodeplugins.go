@@ -69,10 +69,29 @@ type NodePlugin struct {
 	// LastError is why it does not answer, or did not the last time.
 	// +optional
 	LastError string `json:"lastError,omitempty"`
+	// Update is how far the replacement of the process by the declared one is; the old one serves meanwhile.
+	// +optional
+	Update *PluginUpdate `json:"update,omitempty"`
+	// Unlimited is why the limits of the process are not enforced.
+	// +optional
+	Unlimited string `json:"unlimited,omitempty"`
 	// Pods that depend on the instance, as NAMESPACE/NAME.
 	// +optional
 	// +listType=atomic
 	Pods []string `json:"pods,omitempty"`
+}
+
+// PluginUpdate is a replacement of a plugin's process.
+type PluginUpdate struct {
+	// Generation of the Plugin that is wanted.
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
+	// Error is why it does not serve yet.
+	// +optional
+	Error string `json:"error,omitempty"`
+	// RolledBack: it was not healthy in time, and what ran before serves on.
+	// +optional
+	RolledBack bool `json:"rolledBack,omitempty"`
 }
 
 // NodePluginsList is a list of nodes' plugins.

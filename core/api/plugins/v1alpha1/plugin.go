@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -55,10 +56,20 @@ type PluginSpec struct {
 	// Disabled takes the plugin from all nodes without forgetting it.
 	// +optional
 	Disabled bool `json:"disabled,omitempty"`
+	// Limits are the most memory and CPU that each process of the plugin may use, what it supervises not counted; 256Mi
+	// and 1 by default. "0" is no limit.
+	// +optional
+	Limits corev1.ResourceList `json:"limits,omitempty"`
 	// Rollout says how a change reaches the nodes.
 	// +optional
 	Rollout Rollout `json:"rollout,omitempty"`
 }
+
+// The limits of a plugin that names none.
+const (
+	DefaultMemory = "256Mi"
+	DefaultCPU    = "1"
+)
 
 // Source is where a plugin comes from.
 type Source struct {
@@ -68,7 +79,7 @@ type Source struct {
 	// Executable is a file on the nodes.
 	// +optional
 	Executable *Executable `json:"executable,omitempty"`
-	// Image is an OCI artifact with the executable as its only layer.
+	// Image is an OCI artifact with the executable, as it is, as its only layer.
 	// +optional
 	Image *Image `json:"image,omitempty"`
 	// Endpoint is the path of a unix socket that somebody else serves: CRI v1 for runtimes, the plugin contract
@@ -102,8 +113,8 @@ type Executable struct {
 type Image struct {
 	// Reference ends in @sha256:DIGEST.
 	Reference string `json:"reference"`
-	// PublicKey, a PEM block of an ECDSA or Ed25519 key, must verify the signature over the digest that the
-	// artifact's manifest carries in the annotation plugins.gantry.dev/signature.
+	// PublicKey, a PEM block of an ECDSA or Ed25519 key, must verify a signature over the digest, as
+	// `cosign sign --key` stores it beside the artifact under the tag sha256-DIGEST.sig.
 	// +optional
 	PublicKey string `json:"publicKey,omitempty"`
 }
@@ -113,10 +124,10 @@ type Rollout struct {
 	// MaxUnavailable is how many nodes change at once, as a number or a percentage of those wanted; 1 by default.
 	// +optional
 	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
-	// HealthTimeoutSeconds is how long a plugin may take to answer after a change; 60 by default.
+	// HealthTimeoutSeconds is how long the new process may take to be healthy beside the old one; 60 by default.
 	// +optional
 	HealthTimeoutSeconds *int32 `json:"healthTimeoutSeconds,omitempty"`
-	// AutomaticRollback goes back to what worked when it does not; true by default.
+	// AutomaticRollback lets the old process serve on when the new one is not healthy in time; true by default.
 	// +optional
 	AutomaticRollback *bool `json:"automaticRollback,omitempty"`
 }
@@ -129,9 +140,30 @@ const (
 	Progressing = "Progressing"
 	// Degraded: the plugin fails somewhere.
 	Degraded = "Degraded"
-	// Verified: the contract's conformance suite has passed for this digest.
+	// Verified: what runs is what was declared, by its digest or signature, and no conformance suite that was run
+	// against it has failed.
 	Verified = "Verified"
 )
+
+// Verification is the result of `gantry plugin verify` for one executable or socket.
+type Verification struct {
+	// Digest of the executable, sha256:HEX; empty for a socket.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// Passed, Failed and Skipped are numbers of checks.
+	Passed int32 `json:"passed"`
+	Failed int32 `json:"failed"`
+	// +optional
+	Skipped int32 `json:"skipped,omitempty"`
+	// Time is when it was verified.
+	Time metav1.Time `json:"time"`
+	// Message names the first check that failed.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// OK tells that the plugin does what its contract asks for.
+func (v *Verification) OK() bool { return v != nil && v.Failed == 0 && v.Passed > 0 }
 
 // PluginStatus is what is seen on the nodes.
 type PluginStatus struct {
@@ -152,6 +184,9 @@ type PluginStatus struct {
 	// Pods is how many pods depend on it.
 	// +optional
 	Pods int32 `json:"pods"`
+	// Verification is what was last reported with `gantry plugin verify --report`.
+	// +optional
+	Verification *Verification `json:"verification,omitempty"`
 	// +optional
 	// +listType=map
 	// +listMapKey=type
