@@ -87,16 +87,13 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 	n.attach.Took = func(s network.Sandbox, began, ended time.Time) {
 		n.agent.Note(types.UID(s.PodUID), agent.Span{Stage: "network", Began: began, Ended: ended})
 	}
-	proxy, _, err := n.host.Service("")
-	if err != nil {
-		return nil, err
-	}
 	n.roster = &roster.Roster{
 		API: conn.api, Cache: conn.cache, Host: n.host, Node: c.nodeName, Shipped: append(n.hostConfig(bin).Plugins, n.adopting(bin)), Configure: n.configure, Pods: n.users, Wake: uses,
 		RequireVerified: c.requireVerified, Recorder: conn.recorder,
+		Routes: func() string { return n.services.Serving() },
 	}
 	n.services = &service.Controller{
-		Cache: conn.cache, Proxy: proxy, Node: c.nodeName, PodCIDRs: []netip.Prefix{netip.MustParsePrefix(c.podRange)},
+		Cache: conn.cache, Proxies: proxies{n.host}, Served: func() { poke(uses) }, Node: c.nodeName, PodCIDRs: []netip.Prefix{netip.MustParsePrefix(c.podRange)},
 		HostPorts: n.attach.HostPorts, Wake: wake,
 	}
 	return n, nil
@@ -287,3 +284,22 @@ func (r runtimes) Instances() []agent.Instance {
 
 // Changed implements agent.RuntimeChanges.
 func (r runtimes) Changed() <-chan struct{} { return r.host.Changed() }
+
+// proxies shows the plugin host to the controller of Services.
+type proxies struct{ *pluginhost.Host }
+
+var _ service.Proxies = proxies{}
+
+// Proxies implements service.Proxies.
+func (p proxies) Proxies() []service.Named {
+	var out []service.Named
+	for _, q := range p.Plugins() {
+		if q.Kind != plugin.Service {
+			continue
+		}
+		if proxy, ref, err := p.Service(q.Name); err == nil {
+			out = append(out, service.Named{Name: ref.Name, Proxy: proxy})
+		}
+	}
+	return out
+}

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -17,12 +18,14 @@ import (
 	"github.com/gantryio/gantry/interfaces/service"
 )
 
-// Controller keeps a service plugin in step with the API. Its fields are set before Run; Cache, Proxy and
-// Node are needed.
+// Controller keeps the node's service plugin in step with the API, and hands over when that becomes another one. Its
+// fields are set before Run; Cache, Proxies and Node are needed.
 type Controller struct {
 	// Cache has the Services and EndpointSlices and tells of their changes.
-	Cache cache.Cache
-	Proxy service.Proxy
+	Cache   cache.Cache
+	Proxies Proxies
+	// Served, if set, is called when what Serving returns has changed.
+	Served func()
 	// Node is the node's name: its endpoints are the local ones.
 	Node string
 	// NodeAddresses are where node ports are served; nil means all local addresses.
@@ -36,6 +39,8 @@ type Controller struct {
 	Wake      <-chan struct{}
 	// Synced, if set, is called after each successful Sync.
 	Synced func(service.Snapshot)
+
+	hand handover
 }
 
 const (
@@ -65,9 +70,14 @@ func (c *Controller) Run(ctx context.Context) error {
 	var done *service.Snapshot
 	for wait := firstRetry; ; {
 		force := false
+		swapped := c.Proxies.Changed()
+		if all := c.Proxies.Proxies(); len(all) > 0 && done != nil && all[0].Name != c.Serving() {
+			poke(changed)
+		}
 		select {
 		case <-changed:
 		case <-c.Wake:
+		case <-swapped:
 		case <-timer.C:
 			force = true
 		case <-ctx.Done():
@@ -102,16 +112,19 @@ func (c *Controller) sync(ctx context.Context, before *service.Snapshot, force b
 	if c.HostPorts != nil {
 		now.Services = append(now.Services, c.HostPorts()...)
 	}
-	if !force && before != nil && reflect.DeepEqual(*before, now) {
-		return before, nil
+	all := c.Proxies.Proxies()
+	if len(all) == 0 {
+		return nil, errors.New("the node has no service plugin")
 	}
-	if err := c.Proxy.Sync(ctx, now); err != nil {
-		return nil, err
+	if force || before == nil || all[0].Name != c.Serving() || !reflect.DeepEqual(*before, now) {
+		if err := c.route(ctx, all, now); err != nil {
+			return nil, err
+		}
+		if c.Synced != nil {
+			c.Synced(now)
+		}
 	}
-	if c.Synced != nil {
-		c.Synced(now)
-	}
-	return &now, nil
+	return &now, c.withdraw(ctx, all)
 }
 
 func (c *Controller) watch(ctx context.Context, kind client.Object, changed chan struct{}) error {

@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,7 +62,9 @@ func TestRunFollowsChangesAndTriesAgain(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- (&Controller{Cache: f, Proxy: proxy, Node: "a"}).Run(ctx) }()
+	go func() {
+		ended <- (&Controller{Cache: f, Proxies: &shelf{all: []Named{{"one", proxy}}}, Node: "a"}).Run(ctx)
+	}()
 	defer func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -84,4 +88,132 @@ func TestRunFollowsChangesAndTriesAgain(t *testing.T) {
 	await(t, proxy, func(s service.Snapshot, _ int) bool {
 		return len(s.Services) == 1 && len(s.Services[0].Ports[0].Endpoints) == 1
 	})
+}
+
+// shelf is a set of proxies that notes in which order things happen.
+type shelf struct {
+	mu    sync.Mutex
+	all   []Named
+	bell  chan struct{}
+	order []string
+}
+
+func (s *shelf) Proxies() []Named {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
+}
+
+func (s *shelf) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bell == nil {
+		s.bell = make(chan struct{})
+	}
+	return s.bell
+}
+
+func (s *shelf) note(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.order) == 0 || s.order[len(s.order)-1] != what {
+		s.order = append(s.order, what)
+	}
+}
+
+func (s *shelf) Withdraw(_ context.Context, name string) error {
+	s.note("withdraw " + name)
+	return nil
+}
+
+func (s *shelf) set(all ...Named) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = all
+	if s.bell != nil {
+		close(s.bell)
+		s.bell = nil
+	}
+}
+
+func (s *shelf) happened() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.order)
+}
+
+// noted tells the shelf of each call.
+type noted struct {
+	*servicefake.Proxy
+	name  string
+	shelf *shelf
+}
+
+func (n noted) Sync(ctx context.Context, s service.Snapshot) error {
+	err := n.Proxy.Sync(ctx, s)
+	if err != nil {
+		n.shelf.note("refused by " + n.name)
+		return err
+	}
+	n.shelf.note("sync " + n.name)
+	return nil
+}
+
+func TestTheNewProxyRoutesBeforeTheOldOneWithdraws(t *testing.T) {
+	s := &shelf{}
+	proxy := func(name string) (Named, *servicefake.Proxy) {
+		p, err := servicefake.Open(servicefake.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Named{name, noted{p, name, s}}, p
+	}
+	a, fakeA := proxy("a")
+	b, fakeB := proxy("b")
+	s.set(a, b)
+	f := &fakeCache{
+		FakeInformers: &informertest.FakeInformers{Scheme: scheme.Scheme},
+		Client:        fake.NewClientBuilder().WithScheme(scheme.Scheme).Build(),
+	}
+	served := make(chan struct{}, 10)
+	c := &Controller{Cache: f, Proxies: s, Node: "a", Served: func() { served <- struct{}{} }}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	awaitServed := func(want string) {
+		t.Helper()
+		select {
+		case <-served:
+		case <-time.After(10 * time.Second):
+		}
+		if got := c.Serving(); got != want {
+			t.Fatalf("%q routes, want %q; %v", got, want, s.happened())
+		}
+	}
+	awaitServed("a")
+	await(t, fakeA, func(_ service.Snapshot, n int) bool { return n == 1 })
+	fakeB.Fail(errors.New("not yet"))
+	s.set(b, a)
+	awaitServed("b")
+	for limit := time.After(10 * time.Second); ; {
+		got := s.happened()
+		if len(got) > 0 && got[len(got)-1] == "withdraw a" {
+			break
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-limit:
+			t.Fatalf("the old one does not withdraw: %v", got)
+		}
+	}
+	want := []string{"sync a", "withdraw b", "refused by b", "sync a", "sync b", "withdraw a"}
+	if got := s.happened(); !slices.Equal(got, want) {
+		t.Errorf("it went %q, want %q", got, want)
+	}
 }

@@ -66,6 +66,9 @@ func Supervised(pid int) error {
 	return cgroup.Enter(strings.Split(dirs, ":"), pid)
 }
 
+// NothingToStop is the key of the trailer with which a plugin that is no Stopper answers Lifecycle.Stop.
+const NothingToStop = "gantry-nothing-to-stop"
+
 // Stopper is an optional power: a plugin that supervises things on the machine takes them down when the
 // node goes down. Stop is idempotent and is not called when only the plugin's process is replaced.
 type Stopper interface {

@@ -19,6 +19,7 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/gantryio/gantry/interfaces/plugin/proto"
@@ -148,7 +149,9 @@ func (l *lifecycle) Stop(ctx context.Context, _ *proto.StopRequest) (*proto.Stop
 		if err := s.Stop(ctx); err != nil {
 			return nil, err
 		}
+		return &proto.StopResponse{}, nil
 	}
+	_ = grpc.SetTrailer(ctx, metadata.Pairs(NothingToStop, "true")) // It fails where there is no server alone.
 	return &proto.StopResponse{}, nil
 }
 

@@ -7,7 +7,9 @@ import (
 	"net/netip"
 )
 
-// Proxy routes services.
+// Proxy routes services. When another plugin has taken over, a proxy that is a plugin.Stopper is told Stop: it takes its
+// rules away and leaves connections and flows alone, which the other one routes. It serves on, and routes again when
+// it is given a Sync. A proxy that is none is given an empty snapshot instead.
 type Proxy interface {
 	// Sync makes the machine route exactly the services of the snapshot. It is idempotent, repairs what
 	// somebody else changed, and is all or nothing: after an error the earlier state still routes.

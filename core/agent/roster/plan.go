@@ -61,6 +61,8 @@ type input struct {
 	// running are the plugins that the host has now, used those that pods depend on.
 	running []pluginhost.Plugin
 	used    map[ref]bool
+	// routes is the service plugin that routes now.
+	routes string
 }
 
 // decision is which plugins run, the default of each type first, and why others that are wanted cannot.
@@ -70,8 +72,8 @@ type decision struct {
 	defaults map[v1alpha1.Type]string
 }
 
-// decide is pure. A plugin that is no longer wanted stays as long as pods depend on it, but is nobody's default
-// any more. As long as no plugins are declared at all, those that run go on.
+// decide is pure. A plugin that is no longer wanted stays as long as pods depend on it, or until another one routes
+// Services, but is nobody's default any more. As long as no plugins are declared at all, those that run go on.
 func decide(in input) decision {
 	out := decision{refused: map[ref]error{}, defaults: map[v1alpha1.Type]string{}}
 	if len(in.objects) == 0 {
@@ -108,7 +110,8 @@ func decide(in input) decision {
 	out.nameDefaults()
 	for _, p := range in.running {
 		wanted := slices.ContainsFunc(out.run, func(q pluginhost.Plugin) bool { return refOf(q) == refOf(p) })
-		if !wanted && in.used[refOf(p)] {
+		routes := p.Kind == plugin.Service && p.Name == in.routes && out.defaults[v1alpha1.Service] != ""
+		if !wanted && (in.used[refOf(p)] || routes) {
 			out.run = append(out.run, p)
 		}
 	}
@@ -307,8 +310,9 @@ func patched(base, over any) (any, error) {
 	return json.RawMessage(out), nil
 }
 
-// status is what NodePlugins says. Since is kept where nothing has changed.
-func status(d decision, instances []pluginhost.Instance, pods map[ref][]string) []v1alpha1.NodePlugin {
+// status is what NodePlugins says. Since is kept where nothing has changed. The default service plugin is the one that
+// routes.
+func status(d decision, instances []pluginhost.Instance, pods map[ref][]string, routes string) []v1alpha1.NodePlugin {
 	var out []v1alpha1.NodePlugin
 	for _, i := range instances {
 		t, known := types[i.Kind]
@@ -322,6 +326,9 @@ func status(d decision, instances []pluginhost.Instance, pods map[ref][]string) 
 		}
 		if u := i.Update; u != nil {
 			p.Update = &v1alpha1.PluginUpdate{Generation: u.Generation, Error: u.Error, RolledBack: u.RolledBack}
+		}
+		if t == v1alpha1.Service && routes != "" {
+			p.Default = i.Name == routes
 		}
 		p.Since.Time = i.Since.Truncate(1e9)
 		if i.Digest != "" {

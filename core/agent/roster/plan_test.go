@@ -86,6 +86,20 @@ func TestDecide(t *testing.T) {
 			},
 		},
 		{
+			name: "the proxy that routes stays until another one does", run: []string{"service/y", "service/x"},
+			in: input{
+				running: []pluginhost.Plugin{{Kind: plugin.Service, Name: "x"}}, routes: "x",
+				objects: []v1alpha1.Plugin{declared("y", v1alpha1.Service, nil)},
+			},
+		},
+		{
+			name: "the proxy that routes goes when there is to be none", run: []string{"network/cni"},
+			in: input{
+				running: []pluginhost.Plugin{{Kind: plugin.Service, Name: "x"}}, routes: "x",
+				objects: []v1alpha1.Plugin{cni, declared("x", v1alpha1.Service, func(s *v1alpha1.PluginSpec) { s.Disabled = true })},
+			},
+		},
+		{
 			name: "other nodes' plugins", run: []string{"runtime/containerd"},
 			in: input{labels: map[string]string{"disk": "ssd"}, objects: []v1alpha1.Plugin{
 				declared("x", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { socket(s); s.NodeSelector = map[string]string{"disk": "hdd"} }),

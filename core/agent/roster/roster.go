@@ -42,7 +42,9 @@ type Roster struct {
 	RequireVerified bool
 	// Recorder makes events; nil makes none.
 	Recorder record.EventRecorder
-	// Wake yields when what Pods returns may have changed.
+	// Routes, if set, is the service plugin that routes now; "" as long as none does.
+	Routes func() string
+	// Wake yields when what Pods or Routes returns may have changed.
 	Wake <-chan struct{}
 
 	decided decision
@@ -139,15 +141,19 @@ func (r *Roster) reconcile(ctx context.Context) error {
 	}
 	exists := err == nil
 	pods, used := r.uses()
+	routes := ""
+	if r.Routes != nil {
+		routes = r.Routes()
+	}
 	r.decided = decide(input{
 		shipped: r.Shipped, configure: r.Configure, objects: objects.Items, labels: node.Labels, defaults: own.Spec.Defaults,
-		running: r.Host.Plugins(), used: used, real: realPath, requireVerified: r.RequireVerified,
+		running: r.Host.Plugins(), used: used, real: realPath, requireVerified: r.RequireVerified, routes: routes,
 	})
 	if err := r.Host.Set(ctx, r.decided.run); err != nil {
 		return fmt.Errorf("change plugins: %w", err)
 	}
 	want := v1alpha1.NodePluginsStatus{
-		ObservedGeneration: own.Generation, Plugins: status(r.decided, r.Host.Instances(), pods),
+		ObservedGeneration: own.Generation, Plugins: status(r.decided, r.Host.Instances(), pods, routes),
 	}
 	r.tell(objects.Items, want.Plugins)
 	return r.report(ctx, &node, own, exists, want)

@@ -242,6 +242,67 @@ func TestWhoReachesWhat(t *testing.T) {
 	}
 }
 
+// Two instances with tables of their own hand over to each other while clients connect.
+func TestHandOver(t *testing.T) {
+	n := newNode(t)
+	server, client := n.pod(t), n.pod(t)
+	snapshot := web("TCP", nil, server.serve(t))
+	vip := netip.AddrPortFrom(clusterIP, 80)
+	old := open(t)
+	next, err := nftables.Open(nftables.Config{Table: "gantry-other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = next.Stop(context.Background()) })
+	sync(t, old, snapshot)
+	var failures, calls atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- plugintest.In(client.netns, func() error {
+			for ctx.Err() == nil {
+				if name, why := reach(vip); name != server.name {
+					failures.Add(1)
+					t.Logf("%q answered: %s", name, why)
+				}
+				calls.Add(1)
+			}
+			return nil
+		})
+	}()
+	for range 20 {
+		before := calls.Load()
+		sync(t, next, snapshot)
+		if err := old.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for tick := time.Tick(time.Millisecond); calls.Load() < before+3 && failures.Load() == 0; {
+			<-tick
+		}
+		old, next = next, old
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if n := failures.Load(); n > 0 {
+		t.Errorf("%d of %d connections failed", n, calls.Load())
+	}
+	tables, err := (&nft.Conn{}).ListTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := 0
+	for _, table := range tables {
+		if strings.HasPrefix(table.Name, "gantry") && table.Family == nft.TableFamilyIPv4 {
+			ours++
+		}
+	}
+	if ours != 1 {
+		t.Errorf("%d tables are left of two proxies, want one", ours)
+	}
+}
+
 func TestAffinity(t *testing.T) {
 	n := newNode(t)
 	a, b, client := n.pod(t), n.pod(t), n.pod(t)

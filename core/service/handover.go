@@ -1,0 +1,93 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/gantryio/gantry/interfaces/service"
+)
+
+// Named is a service plugin of the node.
+type Named struct {
+	Name  string
+	Proxy service.Proxy
+}
+
+// Proxies are the node's service plugins, of which one routes.
+type Proxies interface {
+	// Proxies returns them, the one that is to route first.
+	Proxies() []Named
+	// Withdraw makes a plugin take its rules away, and leave the connections alone that another one routes now.
+	Withdraw(ctx context.Context, name string) error
+	// Changed returns a channel that is closed when Proxies may return something else.
+	Changed() <-chan struct{}
+}
+
+// handover is who routes, and who is still to take away what it made.
+type handover struct {
+	mu      sync.Mutex
+	serving string
+	// clean are those that have nothing on the machine since this process began.
+	clean map[string]bool
+}
+
+// Serving is the plugin that routes now; "" as long as none has.
+func (c *Controller) Serving() string {
+	c.hand.mu.Lock()
+	defer c.hand.mu.Unlock()
+	return c.hand.serving
+}
+
+func (h *handover) turn(name string) (before string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before, h.serving = h.serving, name
+	delete(h.clean, name)
+	return before
+}
+
+// route gives a snapshot to the plugin that is to route, and then lets the others withdraw. As long as that one does
+// not take it, the one before stays up to date.
+func (c *Controller) route(ctx context.Context, all []Named, now service.Snapshot) error {
+	next := all[0]
+	if err := next.Proxy.Sync(ctx, now); err != nil {
+		before := c.Serving()
+		if i := slices.IndexFunc(all, func(n Named) bool { return n.Name == before }); i > 0 {
+			if err := all[i].Proxy.Sync(ctx, now); err != nil {
+				slog.Warn("cannot sync services with the proxy before", "proxy", before, "error", err)
+			}
+		}
+		return err
+	}
+	if before := c.hand.turn(next.Name); before != next.Name {
+		slog.Info("services are routed", "proxy", next.Name, "before", before)
+		if c.Served != nil {
+			c.Served()
+		}
+	}
+	return nil
+}
+
+// withdraw lets all but the first take their rules away, once.
+func (c *Controller) withdraw(ctx context.Context, all []Named) error {
+	for _, n := range all[1:] {
+		c.hand.mu.Lock()
+		clean := c.hand.clean[n.Name]
+		c.hand.mu.Unlock()
+		if clean {
+			continue
+		}
+		if err := c.Proxies.Withdraw(ctx, n.Name); err != nil {
+			return err
+		}
+		c.hand.mu.Lock()
+		if c.hand.clean == nil {
+			c.hand.clean = map[string]bool{}
+		}
+		c.hand.clean[n.Name] = true
+		c.hand.mu.Unlock()
+	}
+	return nil
+}
