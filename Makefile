@@ -69,7 +69,7 @@ $(BIN)/debian/usr/bin/containerd:
 lint:
 	$(GO) vet ./... && $(GO) vet -tags e2e ./...
 	$(GO) tool staticcheck ./...
-	@out=$$($(GO) tool gofumpt -l cmd core interfaces plugins workloads controllers test); \
+	@out=$$($(GO) tool gofumpt -l cmd core examples interfaces plugins workloads controllers test); \
 	if [ -n "$$out" ]; then echo "not formatted by gofumpt:"; echo "$$out"; exit 1; fi
 
 test: lint unit e2e

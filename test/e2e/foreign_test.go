@@ -296,3 +296,98 @@ func TestSwapToForeignRuntime(t *testing.T) {
 	}
 	c.kubectl(t, "rollout", "status", "deployment/shop", "--timeout=45s")
 }
+
+// The whole node dies in the middle of a swap, again and again, and the runtime that is left is away for a while.
+func TestSwapSurvivesDeath(t *testing.T) {
+	c := ownCluster(t)
+	r := startForeign(t, c)
+	t.Cleanup(func() { downClean(t, c, r) })
+	adopt(t, c, r)
+	c.apply(t, "default", three)
+	c.kubectl(t, "rollout", "status", "deployment/shop", "--timeout=45s")
+	address := nodePort(t, c, "default", "shop")
+	fetch(t, c, address)
+	client := c.client()
+	l := startLoadWith(func() (string, error) { return getBy(client, address) })
+	c.apply(t, "default", `{apiVersion: plugins.gantry.dev/v1alpha1, kind: PluginSwap, metadata: {name: over}, spec: {type: Runtime, from: containerd, to: debian}}`)
+	for n := 1; n <= 2; n++ {
+		eventually(t, func() error {
+			if have := r.Sandboxes(t); have < n {
+				return fmt.Errorf("%d pods have moved, want %d: %w", have, n, errUnexpected)
+			}
+			return nil
+		})
+		kill(t, c.pid(t))
+		if err := c.up(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.wait(t, "default", "pluginswap/over", "jsonpath={.status.phase}=Succeeded")
+	l.stop(t)
+	c.kubectl(t, "rollout", "status", "deployment/shop", "--timeout=45s")
+}
+
+// The node starts while an adopted runtime is away: only its pods wait, and none of them is lost.
+func TestAbsentRuntime(t *testing.T) {
+	c := ownCluster(t)
+	r := startForeign(t, c)
+	t.Cleanup(func() { downClean(t, c, r) })
+	adopt(t, c, r)
+	c.apply(t, "default", strings.NewReplacer("NAME", "foreign", "CLASS", "runtimeClassName: debian").Replace(sideBySide))
+	c.wait(t, "default", "pod/foreign", "condition=Ready")
+	ip := c.kubectl(t, "get", "pod", "foreign", "-o", "jsonpath={.status.podIP}")
+	id := c.kubectl(t, "get", "pod", "foreign", "-o", "jsonpath={.status.containerStatuses[*].containerID}")
+
+	r.Down(t)
+	kill(t, c.pid(t))
+	if err := c.up(); err != nil {
+		t.Fatal(err)
+	}
+	c.apply(t, "default", strings.NewReplacer("NAME", "ours", "CLASS", "").Replace(sideBySide))
+	c.wait(t, "default", "pod/ours", "condition=Ready")
+	awaitField(t, c, "debian", "pods", "default/foreign")
+	eventually(t, func() error {
+		out, err := c.try("kubectl", "describe", "pod", "foreign")
+		if err == nil && !strings.Contains(out, "RuntimeNotReady") {
+			err = fmt.Errorf("the pod is not told that its runtime is away:\n%s: %w", out, errUnexpected)
+		}
+		return err
+	})
+	wantParts(t, fetch(t, c, "http://"+ip+":8080/"), "foreign")
+	r.Up(t)
+	awaitPlugin(t, c, "true", "")
+	eventually(t, func() error {
+		_, err := c.try("kubectl", "exec", "foreign", "-c", "shell", "--", "true")
+		return err
+	})
+	if now := c.kubectl(t, "get", "pod", "foreign", "-o", "jsonpath={.status.containerStatuses[*].containerID}"); now != id {
+		t.Errorf("the containers were %s and are %s", id, now)
+	}
+
+	t.Run("down while it is away", func(t *testing.T) {
+		r.Down(t)
+		if err := c.down(); err != nil {
+			t.Fatal(err)
+		}
+		for _, left := range c.leftovers() {
+			if !strings.HasPrefix(left, "process ") && !strings.Contains(left, "cgroup") && !strings.HasPrefix(left, "mount ") {
+				t.Errorf("left after gantry down: %s", left)
+			}
+		}
+		r.Up(t)
+		if err := c.up(); err != nil {
+			t.Fatal(err)
+		}
+		// Its sandbox has lost its network, and is made anew.
+		c.wait(t, "default", "pod/ours", "condition=Ready")
+		eventually(t, func() error {
+			now, err := c.try("kubectl", "get", "pod", "foreign", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.podIP} {.status.containerStatuses[*].containerID}`)
+			if err == nil && (!strings.HasPrefix(now, "True ") || strings.Contains(now, id)) {
+				err = fmt.Errorf("the pod is %s: %w", now, errUnexpected)
+			}
+			return err
+		})
+		ip := c.kubectl(t, "get", "pod", "foreign", "-o", "jsonpath={.status.podIP}")
+		wantParts(t, fetch(t, c, "http://"+ip+":8080/"), "foreign")
+	})
+}

@@ -150,34 +150,35 @@ func (t Tree) OutOfMemory(name string) bool {
 // settle is how long a cgroup may be busy after its last process has ended: the kernel takes it out a moment later.
 const settle = 500 * time.Millisecond
 
-// rmdir removes a directory, when its last process has just ended a moment later.
-func rmdir(dir string) error {
+// rmdir removes a directory. Where its last processes have just ended, or are about to and it is patient, it does so a
+// moment later.
+func rmdir(dir string, patient bool) error {
 	for until := time.Now().Add(settle); ; time.Sleep(time.Millisecond) {
 		err := syscall.Rmdir(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if !errors.Is(err, syscall.EBUSY) || time.Now().After(until) || !idle(dir) {
+		if !errors.Is(err, syscall.EBUSY) || time.Now().After(until) || parent(dir) || !patient && busy(dir) {
 			return err
 		}
 	}
 }
 
-// idle tells that a directory has neither processes nor other groups in it.
-func idle(dir string) bool {
+func busy(dir string) bool {
 	procs, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	if err != nil || len(procs) > 0 {
-		return false
-	}
+	return err != nil || len(procs) > 0
+}
+
+func parent(dir string) bool {
 	entries, _ := os.ReadDir(dir)
-	return !slices.ContainsFunc(entries, fs.DirEntry.IsDir)
+	return slices.ContainsFunc(entries, fs.DirEntry.IsDir)
 }
 
 // Remove removes a cgroup in which no process is left. One that does not exist is no error.
 func (t Tree) Remove(name string) error {
 	var errs []error
 	for _, top := range t.tops() {
-		if err := rmdir(filepath.Join(top, t.Root, name)); err != nil {
+		if err := rmdir(filepath.Join(top, t.Root, name), false); err != nil {
 			errs = append(errs, fmt.Errorf("remove cgroup %s: %w", name, err))
 		}
 	}
@@ -191,11 +192,11 @@ func (t Tree) Sweep() {
 		entries, _ := os.ReadDir(filepath.Join(top, t.Root))
 		for _, e := range entries {
 			if e.IsDir() {
-				_ = rmdir(filepath.Join(top, t.Root, e.Name())) // It stays where a process is in it.
+				_ = rmdir(filepath.Join(top, t.Root, e.Name()), true) // It stays where a process is in it.
 			}
 		}
 		for dir := filepath.Join("/", t.Root); dir != "/"; dir = filepath.Dir(dir) {
-			if rmdir(filepath.Join(top, dir)) != nil {
+			if rmdir(filepath.Join(top, dir), true) != nil {
 				break
 			}
 		}
