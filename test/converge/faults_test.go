@@ -103,6 +103,20 @@ func (p *process) Delete(ctx context.Context, obj ctrlclient.Object, opts ...ctr
 // Status implements client.Client.
 func (p *process) Status() ctrlclient.SubResourceWriter { return statusOf{p.Client.Status(), p} }
 
+// SubResource implements client.Client.
+func (p *process) SubResource(name string) ctrlclient.SubResourceClient {
+	return partOf{p.Client.SubResource(name), p}
+}
+
+type partOf struct {
+	ctrlclient.SubResourceClient
+	p *process
+}
+
+func (s partOf) Create(ctx context.Context, obj, sub ctrlclient.Object, opts ...ctrlclient.SubResourceCreateOption) error {
+	return s.p.write(obj, func() error { return s.SubResourceClient.Create(ctx, obj, sub, opts...) })
+}
+
 type statusOf struct {
 	ctrlclient.SubResourceWriter
 	p *process

@@ -29,6 +29,7 @@ import (
 
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api/all"
+	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 	"github.com/gantryio/gantry/core/apiserver"
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/client"
@@ -40,6 +41,9 @@ var api *client.Client
 
 func TestMain(m *testing.M) {
 	log.SetLogger(logr.Discard())
+	if err := v1alpha1.AddToScheme(scheme.Scheme); err != nil {
+		panic(err)
+	}
 	os.Exit(serve(m.Run))
 }
 

@@ -18,6 +18,8 @@ import (
 	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 )
 
 type reconciler = reconcile.Reconciler
@@ -210,9 +212,10 @@ func (w *world) all(like ctrlclient.ObjectList) []ctrlclient.Object {
 	return itemsOf(list)
 }
 
-// within selects the world's own: what is in its namespace, and the nodes that have a label of its name.
+// within selects the world's own: what is in its namespace, and of what is in none that has a label of its name.
 func (w *world) within(list ctrlclient.ObjectList) ctrlclient.ListOption {
-	if _, nodes := list.(*corev1.NodeList); nodes {
+	switch list.(type) {
+	case *corev1.NodeList, *v1alpha1.NodePluginsList, *v1alpha1.PluginSwapList:
 		return ctrlclient.HasLabels{w.ns}
 	}
 	return ctrlclient.InNamespace(w.ns)
