@@ -90,6 +90,7 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 	n.roster = &roster.Roster{
 		API: conn.api, Cache: conn.cache, Host: n.host, Node: c.nodeName, Shipped: append(n.hostConfig(bin).Plugins, n.adopting(bin)), Configure: n.configure, Pods: n.users, Wake: uses,
 		RequireVerified: c.requireVerified, Recorder: conn.recorder,
+		Known:  func(kind plugin.Kind) bool { return kind != plugin.Runtime || n.agent.UsesKnown() },
 		Routes: func() string { return n.services.Serving() },
 	}
 	n.services = &service.Controller{
@@ -111,22 +112,22 @@ func (n *node) attachSocket() string { return filepath.Join(n.runDir(), "attach.
 
 // hostConfig lists the shipped plugins.
 func (n *node) hostConfig(bin string) pluginhost.Config {
-	stack := filepath.Join(bin, "stack")
+	stack, limits := filepath.Join(bin, "stack"), roster.DefaultLimits()
 	return pluginhost.Config{
 		Dir: filepath.Join(bin, "plugins"), StateDir: n.path("plugins"), RunDir: filepath.Join(n.runDir(), "p"),
 		Cgroups: &cgroup.Tree{Root: filepath.Join(cmp.Or(n.cgroupRoot(), "gantry"), "plugins")}, Artifacts: &artifact.Store{Dir: n.path("artifacts")},
 		Plugins: []pluginhost.Plugin{
-			{Kind: plugin.Runtime, Name: "containerd", Handlers: []string{"runc"}, Config: containerd.Config{
+			{Kind: plugin.Runtime, Name: "containerd", Handlers: []string{"runc"}, Limits: limits, Config: containerd.Config{
 				Root: n.path("containerd"), State: filepath.Join(n.runDir(), "c"), Stack: stack,
 				PauseArchive: filepath.Join(bin, "images", "pause.tar"),
 				Shim:         filepath.Join(bin, "gantry-cni"), AttachSocket: n.attachSocket(),
 				ShimFront: filepath.Join(bin, "gantry-shim"),
 				CertsDir:  n.path("certs.d"),
 			}},
-			{Kind: plugin.Network, Name: "cni", Config: cni.Config{
+			{Kind: plugin.Network, Name: "cni", Limits: limits, Config: cni.Config{
 				Dir: n.path("cni"), Addresses: n.path("addresses"), BinDirs: []string{filepath.Join(stack, "cni")},
 			}},
-			{Kind: plugin.Service, Name: "nftables", Config: nftables.Config{}},
+			{Kind: plugin.Service, Name: "nftables", Limits: limits, Config: nftables.Config{}},
 		},
 	}
 }

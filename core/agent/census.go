@@ -143,13 +143,13 @@ func (a *Agent) counted(ref Ref, all map[string]*listing) (freed []*corev1.Pod, 
 	return freed, a.listed
 }
 
-// free takes the pods out that wait for a runtime. It is called with the lock held.
+// free returns the pods that wait for a runtime; they wait until they begin, so that there is no moment in which the
+// runtime seems to be without them. It is called with the lock held.
 func (a *Agent) free(plugin string) []*corev1.Pod {
 	var out []*corev1.Pod
-	for uid, p := range a.census.parked {
+	for _, p := range a.census.parked {
 		if p.plugin == plugin {
 			out = append(out, p.pod)
-			delete(a.census.parked, uid)
 		}
 	}
 	return out
@@ -177,7 +177,6 @@ func (a *Agent) park(p *corev1.Pod) bool {
 	plugin := a.home(p)
 	a.mu.Lock()
 	if a.census.asked[plugin] == nil || a.census.answered[plugin] {
-		delete(a.census.parked, p.UID)
 		a.mu.Unlock()
 		return false
 	}

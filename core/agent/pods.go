@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gantryio/gantry/core/agent/apiwatch"
@@ -52,6 +53,7 @@ func (h podHandler) Replace(objs []client.Object) {
 	h.a.mu.Unlock()
 	if first {
 		close(h.a.ready)
+		h.a.usesChanged()
 	}
 }
 
@@ -99,6 +101,7 @@ func (a *Agent) begin(p *corev1.Pod, gone bool) *worker {
 	w.obs.Gone = gone
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.census.parked, p.UID)
 	if a.closing || a.ctx.Err() != nil || a.workers[p.UID] != nil {
 		return a.workers[p.UID]
 	}
@@ -270,8 +273,15 @@ func (f *found) containers() []string {
 
 // found takes over what the runtimes ran at start; the first refresh reads it.
 func (w *worker) found(f *found) {
+	var newest *runtimeapi.PodSandbox
 	for _, l := range f.listings {
 		w.absorb(l.ref, l)
+		for _, sb := range l.sandboxes {
+			if newest == nil || sb.GetCreatedAt() > newest.GetCreatedAt() {
+				newest = sb
+				w.runtime.Store(&l.ref.Plugin)
+			}
+		}
 	}
 }
 

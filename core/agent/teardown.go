@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/gantryio/gantry/core/agent/criconfig"
@@ -27,10 +28,12 @@ func (a *Agent) Teardown(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	var wg sync.WaitGroup
+	absent := map[string]bool{}
 	for _, i := range a.Runtimes.Instances() {
 		all, err := a.listAll(ctx, i)
 		if i.Adopted && away(err) {
 			a.Log.Warn("the containers of an adopted runtime that does not answer are left", "plugin", i.Plugin, "err", err)
+			absent[i.Plugin] = true
 			continue
 		}
 		if err != nil {
@@ -55,11 +58,28 @@ func (a *Agent) Teardown(ctx context.Context) error {
 	if a.Hollow || errors.Join(errs...) != nil {
 		return errors.Join(errs...)
 	}
+	fail(a.clear(absent))
+	return errors.Join(errs...)
+}
+
+// clear removes what pods have on the node besides containers, but for those that an absent runtime may run.
+func (a *Agent) clear(absent map[string]bool) error {
+	var errs []error
+	stays := func(uid string) bool { return absent[a.marked(types.UID(uid))] }
 	for _, uid := range a.volumes.Pods() {
-		fail(a.volumes.Release(uid))
+		if !stays(uid) {
+			errs = append(errs, a.volumes.Release(uid))
+		}
 	}
-	a.clearLogs(func(string) bool { return false })
-	fail(a.cgroups.RemoveBase())
+	a.clearLogs(stays)
+	if len(absent) == 0 {
+		return errors.Join(append(errs, a.cgroups.RemoveBase())...)
+	}
+	for uid, path := range a.cgroups.Pods() {
+		if !stays(uid) {
+			errs = append(errs, a.cgroups.Remove(path))
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -17,6 +17,13 @@ func (a *Agent) Uses() map[string][]string {
 	return out
 }
 
+// UsesKnown tells that Uses is complete. Before the first list of the node's pods it is not.
+func (a *Agent) UsesKnown() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.listed
+}
+
 // tellRuntime publishes what Uses returns of this pod.
 func (w *worker) tellRuntime() {
 	var now *string

@@ -252,6 +252,9 @@ func digestOf(v *v1alpha1.Verification) string {
 	return v.Digest
 }
 
+// DefaultLimits are those of a plugin that names none.
+func DefaultLimits() cgroup.Limits { return limitsOf(nil) }
+
 // limitsOf are a plugin's limits; what is not named has the default.
 func limitsOf(l corev1.ResourceList) cgroup.Limits {
 	get := func(name corev1.ResourceName, standard string) resource.Quantity {

@@ -42,6 +42,9 @@ type Roster struct {
 	RequireVerified bool
 	// Recorder makes events; nil makes none.
 	Recorder record.EventRecorder
+	// Known, if set, tells that Pods is complete for a kind. Until it is, what was last reported holds: nobody may take an
+	// agent that has just started for a node without pods.
+	Known func(kind plugin.Kind) bool
 	// Routes, if set, is the service plugin that routes now; "" as long as none does.
 	Routes func() string
 	// Wake yields when what Pods or Routes returns may have changed.
@@ -140,7 +143,7 @@ func (r *Roster) reconcile(ctx context.Context) error {
 		return fmt.Errorf("get the node's plugins: %w", err)
 	}
 	exists := err == nil
-	pods, used := r.uses()
+	pods, used := r.uses(own)
 	routes := ""
 	if r.Routes != nil {
 		routes = r.Routes()
@@ -172,10 +175,20 @@ func realPath(path string) string {
 }
 
 // uses are the pods of each plugin.
-func (r *Roster) uses() (pods map[ref][]string, used map[ref]bool) {
+func (r *Roster) uses(own *v1alpha1.NodePlugins) (pods map[ref][]string, used map[ref]bool) {
 	pods, used = map[ref][]string{}, map[ref]bool{}
-	for _, kind := range kinds {
-		for name, list := range r.Pods(kind) {
+	for t, kind := range kinds {
+		now := map[string][]string{}
+		if r.Known == nil || r.Known(kind) {
+			now = r.Pods(kind)
+		} else {
+			for i := range own.Status.Plugins {
+				if p := &own.Status.Plugins[i]; p.Type == t {
+					now[p.Name] = slices.Clone(p.Pods)
+				}
+			}
+		}
+		for name, list := range now {
 			slices.Sort(list)
 			pods[ref{kind, name}], used[ref{kind, name}] = list, len(list) > 0
 		}
