@@ -77,7 +77,7 @@ func TestCheck(t *testing.T) {
 		"relative root":  func(c *Config) { c.Root = "root" },
 		"no stack":       func(c *Config) { c.Stack = "" },
 		"no pause image": func(c *Config) { c.PauseArchive = "" },
-		"long state":     func(c *Config) { c.State = "/" + strings.Repeat("s", maxState) },
+		"long state":     func(c *Config) { c.State = "/" + strings.Repeat("s", MaxState) },
 	} {
 		c := good(t)
 		spoil(&c)
