@@ -63,8 +63,11 @@ func (n *node) networkUp(name string) error {
 	return fmt.Errorf("node %s has no network plugin %q, but %s", n.nodeName, name, strings.Join(networks{n.host}.Networks(), ", "))
 }
 
-// furtherBridge begins the names of further instances' bridges.
-const furtherBridge = "gantry-"
+// furtherBridge and furtherTable begin the names of further instances' bridges and nftables tables.
+const (
+	furtherBridge = "gantry-"
+	furtherTable  = "gantry-proxy-"
+)
 
 // attached tells that the ledger has a sandbox's network.
 func (n *node) attached(sandboxID string) bool {
@@ -87,7 +90,7 @@ func (n *node) configure(config any, instance string) any {
 		}
 		return c
 	case nftables.Config:
-		c.Table = "gantry-" + short
+		c.Table = furtherTable + short
 		return c
 	}
 	return config

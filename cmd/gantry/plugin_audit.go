@@ -20,8 +20,10 @@ import (
 	"github.com/gantryio/gantry/core/agent/audit"
 	"github.com/gantryio/gantry/core/agent/cgroup"
 	"github.com/gantryio/gantry/core/pki"
+	"github.com/gantryio/gantry/core/pluginhost"
 	"github.com/gantryio/gantry/interfaces/plugin"
 	"github.com/gantryio/gantry/plugins/network/cni"
+	"github.com/gantryio/gantry/plugins/service/nftables"
 )
 
 func newPluginAuditCommand() *cobra.Command {
@@ -107,6 +109,21 @@ func (n *node) audit(ctx context.Context, fix bool) ([]audit.Finding, error) {
 	return a.Run(ctx)
 }
 
+// ourTable tells the nftables tables of service plugins from those of the guard, and of others.
+func ourTable(name string) bool {
+	return name == nftables.DefaultTable || strings.HasPrefix(name, furtherTable)
+}
+
+// tableOf is the nftables table of a service plugin.
+func tableOf(p pluginhost.Plugin) string {
+	raw, err := json.Marshal(p.Config)
+	c := nftables.Config{}
+	if err != nil || json.Unmarshal(raw, &c) != nil || c.Table == "" {
+		return nftables.DefaultTable
+	}
+	return c.Table
+}
+
 func ourBridge(name string) bool {
 	return name == cni.DefaultBridge || strings.HasPrefix(name, furtherBridge)
 }
@@ -118,7 +135,7 @@ func (n *node) place() audit.Place {
 	return audit.Place{
 		RunDir: n.runDir(), KubeletDir: n.kubeletDir(), AddressDirs: append(addresses, further...),
 		PodRanges: []netip.Prefix{netip.MustParsePrefix(n.podRange)}, OurBridge: ourBridge,
-		Tables: []string{"gantry"}, Cgroups: cgroup.Tree{Root: n.cgroupRoot()},
+		OurTable: ourTable, Cgroups: cgroup.Tree{Root: n.cgroupRoot()},
 	}
 }
 
@@ -136,7 +153,9 @@ func (n *node) known(ctx context.Context) (audit.Known, error) {
 	for _, p := range n.host.Plugins() {
 		switch p.Kind {
 		case plugin.Service:
-			k.Services = true
+			if routes := n.services.Serving(); routes == "" || routes == p.Name {
+				k.Tables = append(k.Tables, tableOf(p))
+			}
 		case plugin.Network:
 			network, _, err := n.host.Network(p.Name)
 			if err != nil {

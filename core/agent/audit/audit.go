@@ -27,9 +27,9 @@ type Known struct {
 	Busy    map[string]bool
 	// Recorded are the sandboxes that each network plugin says it has something of.
 	Recorded map[string][]string
-	// Bridges are those of the network plugins that run. Services says that a service plugin runs.
-	Bridges  []string
-	Services bool
+	// Bridges are those of the network plugins that run, Tables the nftables tables of the service plugin that routes.
+	Bridges []string
+	Tables  []string
 }
 
 // Place is where things of ours are on this machine.
@@ -41,9 +41,9 @@ type Place struct {
 	// PodRanges have the addresses of pods. A bridge is ours if OurBridge says so.
 	PodRanges []netip.Prefix
 	OurBridge func(name string) bool
-	// Tables are the names of the service plugins' nftables tables.
-	Tables  []string
-	Cgroups cgroup.Tree
+	// OurTable tells a service plugin's nftables table by its name.
+	OurTable func(name string) bool
+	Cgroups  cgroup.Tree
 }
 
 // Kind is what a finding is about.

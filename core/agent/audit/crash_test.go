@@ -122,10 +122,10 @@ func (b *bench) auditor(t *testing.T, s *attach.Server) *audit.Auditor {
 			RunDir: filepath.Join(b.dir, "run"), KubeletDir: filepath.Join(b.dir, "kubelet"),
 			AddressDirs: []string{filepath.Join(b.dir, "addresses"), filepath.Join(b.dir, "side", "addresses")},
 			PodRanges:   []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, OurBridge: func(name string) bool { return strings.HasPrefix(name, "gantry") },
-			Tables: []string{"gantry"}, Cgroups: cgroup.Tree{Root: "gantry-audit-test"},
+			OurTable: func(name string) bool { return name == "gantry" }, Cgroups: cgroup.Tree{Root: "gantry-audit-test"},
 		},
 		Known: func(ctx context.Context) (audit.Known, error) {
-			k := audit.Known{IDs: b.live, Entries: s.Ledger.List(), Busy: s.Busy(), Recorded: map[string][]string{}, Bridges: []string{"gantry0", "gantry-side"}}
+			k := audit.Known{IDs: b.live, Entries: s.Ledger.List(), Busy: s.Busy(), Recorded: map[string][]string{}, Bridges: []string{"gantry0", "gantry-side"}, Tables: []string{"gantry"}}
 			for name, n := range b.networks {
 				ids, err := n.List(ctx)
 				if err != nil {

@@ -69,7 +69,7 @@ func (m *machine) observeTables(p Place) error {
 		return fmt.Errorf("list nftables tables: %w", err)
 	}
 	for _, t := range list {
-		if slices.Contains(p.Tables, t.Name) && !slices.Contains(m.tables, t.Name) {
+		if p.OurTable(t.Name) && !slices.Contains(m.tables, t.Name) {
 			m.tables = append(m.tables, t.Name)
 		}
 	}

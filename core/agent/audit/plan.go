@@ -89,9 +89,9 @@ func compare(k Known, m machine, p Place, now time.Time) []Finding {
 			add(Namespace, "", n, "no sandbox in the ledger has this network namespace")
 		}
 	}
-	if !k.Services {
-		for _, t := range m.tables {
-			add(Table, "", t, "no service plugin runs")
+	for _, t := range m.tables {
+		if !slices.Contains(k.Tables, t) {
+			add(Table, "", t, "no service plugin that routes has this table")
 		}
 	}
 	return sorted(slices.Concat(out, remains(k, m, p, entries)))

@@ -19,7 +19,7 @@ var (
 	id   = strings.Repeat("a", 64)
 	here = Place{
 		RunDir: "/run/g", KubeletDir: "/k", PodRanges: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
-		OurBridge: func(name string) bool { return strings.HasPrefix(name, "gantry") }, Tables: []string{"gantry"},
+		OurBridge: func(name string) bool { return strings.HasPrefix(name, "gantry") }, OurTable: func(name string) bool { return name == "gantry" },
 	}
 )
 
@@ -37,7 +37,7 @@ func entry(id string, since time.Time) ledger.Entry {
 func well() (Known, machine) {
 	k := Known{
 		Pods: map[string]bool{"u": true}, IDs: map[string]bool{"s": true, id: true}, Sandboxes: map[string]string{"containerd/s": "u"},
-		Entries: []ledger.Entry{entry("s", noon)}, Recorded: map[string][]string{"cni": {"s"}}, Bridges: []string{"gantry0"}, Services: true,
+		Entries: []ledger.Entry{entry("s", noon)}, Recorded: map[string][]string{"cni": {"s"}}, Bridges: []string{"gantry0"}, Tables: []string{"gantry"},
 	}
 	m := machine{
 		links: []link{
@@ -80,7 +80,7 @@ func TestCompare(t *testing.T) {
 			m.links = append(m.links, link{name: "veth1"})
 			m.routes = append(m.routes, route{to: netip.MustParseAddr("10.244.0.3"), link: "veth1"})
 		}, want: []string{"route 10.244.0.3", "interface veth1"}},
-		{name: "plugins that are gone", change: func(k *Known, _ *machine) { k.Bridges, k.Services = nil, false }, want: []string{"interface gantry0", "nftables gantry"}},
+		{name: "plugins that are gone", change: func(k *Known, _ *machine) { k.Bridges, k.Tables = nil, nil }, want: []string{"interface gantry0", "nftables gantry"}},
 		{name: "a container that is gone", change: func(k *Known, _ *machine) { delete(k.IDs, id) }, want: []string{"mount /run/g/c/" + id + "/rootfs"}},
 		{name: "a further interface lives as long as its sandbox", change: func(k *Known, m *machine) {
 			e := entry("s.net1", noon)

@@ -21,12 +21,15 @@ import (
 
 // Config is what the host gives the plugin. The zero value serves.
 type Config struct {
-	// Table is the tables' name; gantry when empty.
+	// Table is the tables' name; DefaultTable when empty.
 	Table string
 	// EgressMasquerade gives traffic from pods to the world outside the pod ranges the node's address.
 	// It is off because packets of pods would then leave the node.
 	EgressMasquerade bool
 }
+
+// DefaultTable is the tables' name unless the configuration says otherwise.
+const DefaultTable = "gantry"
 
 // Proxy is the running plugin. It is safe for concurrent use.
 type Proxy struct {
@@ -46,7 +49,7 @@ var (
 // Open returns a proxy. Nothing is changed before the first Sync.
 func Open(c Config) (*Proxy, error) {
 	if c.Table == "" {
-		c.Table = "gantry"
+		c.Table = DefaultTable
 	}
 	return &Proxy{config: c, known: backends(service.Snapshot{})}, nil
 }
