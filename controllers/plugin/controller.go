@@ -6,13 +6,17 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -36,8 +40,25 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	return ctrl.ControllerManagedBy(mgr).Named("plugin").
 		For(&v1alpha1.Plugin{}).
 		Watches(&v1alpha1.NodePlugins{}, handler.EnqueueRequestsFromMapFunc(c.all)).
-		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(c.all), ctrl.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(c.all), ctrl.WithPredicates(changed)).
 		Complete(c)
+}
+
+// changed lets those changes of nodes pass that matter: their labels, and whether they are ready.
+var changed = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, ok := e.ObjectOld.(*corev1.Node)
+	now, ok2 := e.ObjectNew.(*corev1.Node)
+	return !ok || !ok2 || ready(before) != ready(now) || !maps.Equal(before.Labels, now.Labels)
+}}
+
+// ready tells that a node does what it is told. One that has not said so yet is.
+func ready(n *corev1.Node) bool {
+	for i := range n.Status.Conditions {
+		if c := &n.Status.Conditions[i]; c.Type == corev1.NodeReady {
+			return c.Status != corev1.ConditionUnknown
+		}
+	}
+	return true
 }
 
 // all are all Plugins: there are few.
@@ -67,6 +88,11 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if done, err := c.finalize(ctx, p, seen); done || err != nil {
 		return reconcile.Result{}, err
 	}
+	for _, name := range grant(p, nodes) {
+		if err := c.grant(ctx, p, name); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
 	if equality.Semantic.DeepEqual(p.Status, seen.status) {
 		return reconcile.Result{}, nil
 	}
@@ -76,6 +102,16 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, fmt.Errorf("update status of plugin %s: %w", p.Name, err)
 	}
 	return reconcile.Result{}, nil
+}
+
+// grant lets a node change to the plugin's generation.
+func (c *Controller) grant(ctx context.Context, p *v1alpha1.Plugin, node string) error {
+	patch := fmt.Appendf(nil, `{"spec":{"generations":{%q:%d}}}`, p.Name, p.Generation)
+	n := &v1alpha1.NodePlugins{ObjectMeta: metav1.ObjectMeta{Name: node}}
+	if err := c.Client.Patch(ctx, n, client.RawPatch(types.MergePatchType, patch)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("let node %s change plugin %s: %w", node, p.Name, err)
+	}
+	return nil
 }
 
 // finalize adds or removes the finalizer, and reports whether it did.
@@ -105,14 +141,17 @@ func (c *Controller) nodes(ctx context.Context) ([]node, error) {
 	if err := c.Client.List(ctx, &plugins); err != nil {
 		return nil, fmt.Errorf("list the nodes' plugins: %w", err)
 	}
-	byName := map[string][]v1alpha1.NodePlugin{}
+	byName := map[string]*v1alpha1.NodePlugins{}
 	for i := range plugins.Items {
-		byName[plugins.Items[i].Name] = plugins.Items[i].Status.Plugins
+		byName[plugins.Items[i].Name] = &plugins.Items[i]
 	}
 	out := make([]node, len(nodes.Items))
 	for i := range nodes.Items {
 		n := &nodes.Items[i]
-		out[i] = node{n.Name, n.Labels, byName[n.Name]}
+		out[i] = node{name: n.Name, labels: n.Labels, away: !ready(n)}
+		if here := byName[n.Name]; here != nil {
+			out[i].plugins, out[i].granted = here.Status.Plugins, here.Spec.Generations
+		}
 	}
 	slices.SortFunc(out, func(a, b node) int { return cmp.Compare(a.name, b.name) })
 	return out, nil

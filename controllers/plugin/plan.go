@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 )
@@ -17,6 +18,10 @@ type node struct {
 	name    string
 	labels  map[string]string
 	plugins []v1alpha1.NodePlugin
+	// granted are the generations that may take the place of what runs there.
+	granted map[string]int64
+	// away tells that nothing can be expected of the node now.
+	away bool
 }
 
 // maxNamed is how many pods or nodes a message names.
@@ -81,6 +86,39 @@ func aggregate(p *v1alpha1.Plugin, nodes []node) sum {
 	st.Pods = int32(len(out.users))
 	st.Conditions = conditions(p, &out, progress{down, behind, failed, back})
 	return out
+}
+
+// grant names the nodes that may change to the plugin's generation now: so many that no more than maxUnavailable change
+// at once. Nodes that are away change when they come back. Where one has rolled back, no further one changes.
+func grant(p *v1alpha1.Plugin, nodes []node) []string {
+	var waiting, away []string
+	wanted, changing := 0, 0
+	for _, n := range nodes {
+		if p.Spec.Disabled || p.DeletionTimestamp != nil || !labels.SelectorFromSet(p.Spec.NodeSelector).Matches(labels.Set(n.labels)) {
+			continue
+		}
+		wanted++
+		i := slices.IndexFunc(n.plugins, func(x v1alpha1.NodePlugin) bool { return x.Type == p.Spec.Type && x.Name == p.Name })
+		if i < 0 {
+			continue // It is launched there without more.
+		}
+		here, granted := &n.plugins[i], n.granted[p.Name] >= p.Generation
+		switch u := here.Update; {
+		case u != nil && u.RolledBack && u.Generation == p.Generation:
+			return nil
+		case n.away && !granted:
+			away = append(away, n.name)
+		case granted && !n.away && !(here.Ready && here.Generation == p.Generation):
+			changing++
+		case !granted && here.Generation != p.Generation:
+			waiting = append(waiting, n.name)
+		}
+	}
+	limit, err := intstr.GetScaledValueFromIntOrPercent(intstr.ValueOrDefault(p.Spec.Rollout.MaxUnavailable, intstr.FromInt32(1)), wanted, true)
+	if err != nil {
+		limit = 1
+	}
+	return append(away, waiting[:min(len(waiting), max(0, max(1, limit)-changing))]...)
 }
 
 // conditions keeps the times of those that have not changed, and what others wrote.

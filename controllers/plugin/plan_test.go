@@ -1,11 +1,13 @@
 package plugin
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 )
@@ -125,5 +127,41 @@ func TestRolledBack(t *testing.T) {
 	degraded, progressing := meta.FindStatusCondition(got.Conditions, v1alpha1.Degraded), meta.FindStatusCondition(got.Conditions, v1alpha1.Progressing)
 	if degraded.Reason != "RolledBack" || !strings.Contains(degraded.Message, "a: boom") || progressing.Reason != "RolledBack" || got.NodesUpdated != 0 || got.NodesReady != 1 {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestGrant(t *testing.T) {
+	granted := func(n node, to int64) node {
+		n.granted = map[string]int64{"x": to}
+		return n
+	}
+	back := on("r", 1, true, "")
+	back.plugins[1].Update = &v1alpha1.PluginUpdate{Generation: 2, RolledBack: true}
+	away := on("z", 1, true, "")
+	away.away = true
+	for _, test := range []struct {
+		name, limit string
+		nodes       []node
+		want        []string
+	}{
+		{name: "the first", nodes: []node{on("a", 1, true, ""), on("b", 1, true, "")}, want: []string{"a"}},
+		{name: "one is changing", nodes: []node{granted(on("a", 1, true, ""), 2), on("b", 1, true, "")}},
+		{name: "one has changed", nodes: []node{granted(on("a", 2, true, ""), 2), on("b", 1, true, "")}, want: []string{"b"}},
+		{name: "one has changed and is down", nodes: []node{granted(on("a", 2, false, "boom"), 2), on("b", 1, true, "")}},
+		{name: "half of them", limit: "50%", nodes: []node{on("a", 1, true, ""), on("b", 1, true, ""), on("c", 1, true, ""), on("d", 1, true, "")}, want: []string{"a", "b"}},
+		{name: "one has rolled back", nodes: []node{on("a", 1, true, ""), granted(back, 2)}},
+		{name: "one is away", nodes: []node{on("a", 1, true, ""), away}, want: []string{"z", "a"}},
+		{name: "one that is away does not count", nodes: []node{on("a", 1, true, ""), granted(away, 2)}, want: []string{"a"}},
+		{name: "where it does not run yet", nodes: []node{{name: "a"}, on("b", 2, true, "")}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := &v1alpha1.Plugin{ObjectMeta: metav1.ObjectMeta{Name: "x", Generation: 2}, Spec: v1alpha1.PluginSpec{Type: v1alpha1.Runtime}}
+			if test.limit != "" {
+				p.Spec.Rollout.MaxUnavailable = new(intstr.Parse(test.limit))
+			}
+			if got := grant(p, test.nodes); !slices.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
 	}
 }

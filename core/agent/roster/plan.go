@@ -58,6 +58,8 @@ type input struct {
 	labels    map[string]string
 	// defaults are those of the node's own NodePlugins.
 	defaults map[v1alpha1.Type]string
+	// granted are the generations that may take the place of what runs, by the plugins' names.
+	granted map[string]int64
 	// running are the plugins that the host has now, used those that pods depend on.
 	running []pluginhost.Plugin
 	used    map[ref]bool
@@ -90,6 +92,9 @@ func decide(in input) decision {
 			continue
 		}
 		p, err := in.resolve(o, kind)
+		if now, held := in.held(o, kind); held {
+			p, err = now, nil
+		}
 		if err != nil {
 			out.refused[ref{kind, o.Name}] = err
 			continue
@@ -116,6 +121,17 @@ func decide(in input) decision {
 		}
 	}
 	return out
+}
+
+// held returns what runs, if the rollout has not come to this node yet. A generation that names none is that of a host
+// without an API.
+func (in input) held(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin, bool) {
+	for _, p := range in.running {
+		if p.Kind == kind && p.Name == o.Name {
+			return p, p.Generation != 0 && p.Generation != o.Generation && in.granted[o.Name] < o.Generation
+		}
+	}
+	return pluginhost.Plugin{}, false
 }
 
 // refuseShared keeps the oldest of the plugins that adopt one socket: each would take the pods of the other for its own.

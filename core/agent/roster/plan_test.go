@@ -2,6 +2,7 @@ package roster
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -44,6 +45,11 @@ func younger(p v1alpha1.Plugin) v1alpha1.Plugin {
 }
 
 func socket(s *v1alpha1.PluginSpec) { s.Source = v1alpha1.Source{Endpoint: "/run/x.sock"} }
+
+func generation(p v1alpha1.Plugin, n int64) v1alpha1.Plugin {
+	p.Generation = n
+	return p
+}
 
 func socketB(s *v1alpha1.PluginSpec) { s.Source = v1alpha1.Source{Endpoint: "/run/b.sock"} }
 
@@ -100,6 +106,14 @@ func TestDecide(t *testing.T) {
 			},
 		},
 		{
+			name: "an update that has not come to this node", run: []string{"network/cni@3", "runtime/x@5"},
+			in: input{
+				running: []pluginhost.Plugin{{Kind: plugin.Network, Name: "cni", Generation: 3}, {Kind: plugin.Runtime, Name: "x", Generation: 4}},
+				granted: map[string]int64{"cni": 4, "x": 5},
+				objects: []v1alpha1.Plugin{generation(cni, 5), generation(declared("x", v1alpha1.Runtime, socket), 5)},
+			},
+		},
+		{
 			name: "other nodes' plugins", run: []string{"runtime/containerd"},
 			in: input{labels: map[string]string{"disk": "ssd"}, objects: []v1alpha1.Plugin{
 				declared("x", v1alpha1.Runtime, func(s *v1alpha1.PluginSpec) { socket(s); s.NodeSelector = map[string]string{"disk": "hdd"} }),
@@ -127,7 +141,11 @@ func TestDecide(t *testing.T) {
 			got := decide(test.in)
 			var run, refused []string
 			for _, p := range got.run {
-				run = append(run, string(p.Kind)+"/"+p.Name)
+				text := string(p.Kind) + "/" + p.Name
+				if p.Generation > 1 {
+					text += fmt.Sprintf("@%d", p.Generation)
+				}
+				run = append(run, text)
 			}
 			for r := range got.refused {
 				refused = append(refused, string(r.kind)+"/"+r.name)

@@ -149,7 +149,7 @@ func (r *Roster) reconcile(ctx context.Context) error {
 		routes = r.Routes()
 	}
 	r.decided = decide(input{
-		shipped: r.Shipped, configure: r.Configure, objects: objects.Items, labels: node.Labels, defaults: own.Spec.Defaults,
+		shipped: r.Shipped, configure: r.Configure, objects: objects.Items, labels: node.Labels, defaults: own.Spec.Defaults, granted: own.Spec.Generations,
 		running: r.Host.Plugins(), used: used, real: realPath, requireVerified: r.RequireVerified, routes: routes,
 	})
 	if err := r.Host.Set(ctx, r.decided.run); err != nil {

@@ -23,6 +23,10 @@ type NodePluginsSpec struct {
 	// Defaults names the default plugin by type, whatever the plugins' priorities are. Swaps write it.
 	// +optional
 	Defaults map[Type]string `json:"defaults,omitempty"`
+	// Generations are, by the name of a Plugin, the generation that may take the place of what runs here. Rollouts write
+	// it, so that no more nodes change at once than Plugins allow. What does not run yet needs none.
+	// +optional
+	Generations map[string]int64 `json:"generations,omitempty"`
 }
 
 // NodePluginsStatus is what the agent sees.

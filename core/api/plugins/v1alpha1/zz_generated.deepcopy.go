@@ -152,6 +152,13 @@ func (in *NodePluginsSpec) DeepCopyInto(out *NodePluginsSpec) {
 			(*out)[key] = val
 		}
 	}
+	if in.Generations != nil {
+		in, out := &in.Generations, &out.Generations
+		*out = make(map[string]int64, len(*in))
+		for key, val := range *in {
+			(*out)[key] = val
+		}
+	}
 	return
 }
 
