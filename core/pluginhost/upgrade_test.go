@@ -1,6 +1,7 @@
 package pluginhost_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -18,7 +19,7 @@ import (
 // gateFile names the environment variable with the file that a gated plugin waits for.
 const gateFile = "GANTRY_TEST_GATE"
 
-// gated is a plugin whose detach of "slow" takes until there is a file.
+// gated is a plugin whose detach of "slow" takes until there is a file, and that of "hog" much memory.
 type gated struct {
 	network.Network
 	file string
@@ -26,6 +27,11 @@ type gated struct {
 
 // Detach implements network.Network. It tells by a file of its own that it waits.
 func (g gated) Detach(ctx context.Context, s network.Sandbox) error {
+	if s.ID == "hog" {
+		for hoard := [][]byte{}; len(hoard) < 64; {
+			hoard = append(hoard, bytes.Repeat([]byte{1}, 8<<20))
+		}
+	}
 	if s.ID != "slow" {
 		return g.Network.Detach(ctx, s)
 	}

@@ -109,3 +109,39 @@ func TestSwapProxies(t *testing.T) {
 	l.stop(t)
 	nothingLeft(t, c)
 }
+
+const secondContainerd = `
+apiVersion: plugins.gantry.dev/v1alpha1
+kind: Plugin
+metadata: {name: second}
+spec: {type: Runtime, source: {builtin: containerd}, priority: -1}
+---
+apiVersion: node.k8s.io/v1
+kind: RuntimeClass
+metadata: {name: second}
+handler: second
+`
+
+// Two instances of one shipped runtime have nothing in common.
+func TestTwoContainerds(t *testing.T) {
+	c := shared
+	ns, image := c.namespace(t), newRegistry(t)+"/team/tool:1"
+	push(t, image, variant(t, "pulled"))
+	c.apply(t, "default", secondContainerd)
+	t.Cleanup(func() {
+		c.kubectl(t, "delete", "plugin/second", "runtimeclass/second", "--ignore-not-found", "--timeout=45s")
+	})
+	awaitField(t, c, "second", "ready", "true")
+	for name, class := range map[string]string{"one": "", "two": "second"} {
+		overrides := `{"spec":{"terminationGracePeriodSeconds":1` + map[bool]string{true: `,"runtimeClassName":"` + class + `"`}[class != ""] + `}}`
+		c.kubectl(t, "-n", ns, "run", name, "--image="+image, "--overrides="+overrides, "--", "sleep", "1000")
+	}
+	c.wait(t, ns, "pod/one", "condition=Ready")
+	c.wait(t, ns, "pod/two", "condition=Ready")
+	awaitField(t, c, "second", "pods", ns+"/two")
+	awaitField(t, c, "containerd", "pods", ns+"/one")
+	c.kubectl(t, "-n", ns, "delete", "pod", "two", "--timeout=45s")
+	c.kubectl(t, "delete", "plugin", "second", "--timeout=45s")
+	c.kubectl(t, "-n", ns, "exec", "one", "--", "true")
+	nothingLeft(t, c)
+}
