@@ -32,7 +32,7 @@ type conn struct {
 type line struct {
 	*grpc.ClientConn
 	calls int
-	// idle is closed when there are none any more; nil as long as nobody wants to know.
+	// idle is closed when there are none any more; nil as long as there may be new ones.
 	idle chan struct{}
 }
 
@@ -42,30 +42,24 @@ func newConn(name string) *conn {
 	return &conn{name: name, reason: errStarting, changed: make(chan struct{})}
 }
 
-// set says where calls go from now on, or with nil why nowhere.
-func (c *conn) set(cc *grpc.ClientConn, reason error) {
+// set says where calls go from now on, or with nil why nowhere. The channel that it returns is closed when the calls on
+// the connection before have been answered.
+func (c *conn) set(cc *grpc.ClientConn, reason error) (answered <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	idle := make(chan struct{})
+	if before := c.current; before != nil && before.calls > 0 {
+		before.idle = idle
+	} else {
+		close(idle)
+	}
 	c.current, c.reason = nil, reason
 	if cc != nil {
 		c.current = &line{ClientConn: cc}
 	}
 	close(c.changed)
 	c.changed = make(chan struct{})
-}
-
-// leave returns a channel that is closed when the calls that are on the present connection have been answered, once it
-// is not the present one any more.
-func (c *conn) leave() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make(chan struct{})
-	if c.current == nil || c.current.calls == 0 {
-		close(out)
-		return out
-	}
-	c.current.idle = out
-	return out
+	return idle
 }
 
 // take returns the present connection with one more call on it.
@@ -81,7 +75,7 @@ func (c *conn) take() (*line, <-chan struct{}, error) {
 func (c *conn) give(l *line) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l.calls--; l.calls == 0 && l.idle != nil && c.current != l {
+	if l.calls--; l.calls == 0 && l.idle != nil {
 		close(l.idle)
 		l.idle = nil
 	}

@@ -85,13 +85,14 @@ func (i *instance) want(p Plugin) (changed bool) {
 	if same && i.now.Generation == i.wanted.Generation {
 		i.now.Generation = p.Generation
 	}
-	if !same {
-		i.refused = nil
+	renew := !same || i.refused != nil && p.Generation != i.wanted.Generation
+	if renew {
+		i.refused = nil // Whoever declares it anew wants it to be tried again.
 	}
 	changed = !same || p.Generation != i.wanted.Generation || !slices.Equal(p.Handlers, i.wanted.Handlers)
 	i.wanted = p
 	i.mu.Unlock()
-	if !same {
+	if renew {
 		i.poke()
 	}
 	return changed
@@ -168,7 +169,8 @@ func (i *instance) serve(ctx context.Context, s *session) error {
 	}
 }
 
-func (i *instance) up(s *session) {
+// up lets calls go to a process. The channel that it returns is closed when the one before has answered its own.
+func (i *instance) up(s *session) (answered <-chan struct{}) {
 	i.mu.Lock()
 	good := s.plugin
 	i.good = &good
@@ -177,8 +179,9 @@ func (i *instance) up(s *session) {
 	i.now.Unlimited, i.now.Source = s.unlimited, s.plugin.Executable
 	i.mu.Unlock()
 	slog.Info("plugin is up", "plugin", i.conn.name, "version", s.info.GetVersion(), "pid", s.id.PID, "launched", s.fresh)
-	i.conn.set(s.conn, nil)
+	answered = i.conn.set(s.conn, nil)
 	i.changed()
+	return answered
 }
 
 func (i *instance) down(err error) {
@@ -261,6 +264,8 @@ func (i *instance) watch(ctx context.Context, s *session) (next *session, err er
 // obituary says why a process may have ended.
 func (i *instance) obituary(s *session) error {
 	if i.config.outOfMemory(s) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
 		return fmt.Errorf("process %d was killed for its memory limit of %d bytes", s.id.PID, s.plugin.Limits.MemoryBytes)
 	}
 	return fmt.Errorf("process %d ended, see %s", s.id.PID, i.config.file(i.id, ".log"))

@@ -91,6 +91,7 @@ func (s *session) discard() {
 func (i *instance) attempt(ctx context.Context, s *session) outcome {
 	p := i.target()
 	var timeUp <-chan time.Time
+	var why error
 	for wait := firstBackOff; ; wait = min(2*wait, lastBackOff) {
 		same, next, err := i.tryBeside(ctx, s, p, func() {
 			if timeUp == nil { // The time for fetching an artifact does not count.
@@ -109,12 +110,15 @@ func (i *instance) attempt(ctx context.Context, s *session) outcome {
 		case err == nil:
 			return outcome{session: next}
 		}
-		i.note(&Update{Generation: p.Generation, Error: err.Error()})
+		if why == nil || !errors.Is(err, errLate) {
+			why = err // What it said itself tells more than that it was cut off.
+		}
+		i.note(&Update{Generation: p.Generation, Error: why.Error()})
 		select {
 		case <-ctx.Done():
 			return outcome{}
 		case <-timeUp:
-			return i.giveUp(p, err)
+			return i.giveUp(p, why)
 		case <-time.After(wait):
 		}
 	}
@@ -190,16 +194,20 @@ func (i *instance) tryBeside(ctx context.Context, s *session, p Plugin, verified
 	ctx, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
 	next, err = i.execute(ctx, p, candidate, binary, digest)
-	if err != nil {
-		return false, nil, err
-	}
-	if err := i.healthy(ctx, next); err != nil {
+	if err == nil {
+		if err = i.healthy(ctx, next); err == nil {
+			return false, next, nil
+		}
 		next.discard()
 		i.config.removeCgroup(next.cgroup)
-		return false, nil, err
 	}
-	return false, next, nil
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%w %s: %w", errLate, p.patience(), err)
+	}
+	return false, nil, err
 }
+
+var errLate = errors.New("it is not healthy after")
 
 // healthy waits until a new process can work. Where the old one cannot either, it need only answer.
 func (i *instance) healthy(ctx context.Context, next *session) error {
@@ -240,11 +248,10 @@ func (i *instance) move(ctx context.Context, old, next *session) {
 	if err != nil {
 		slog.Error("cannot note a plugin's new process", "plugin", i.conn.name, "error", err)
 	}
-	answered := i.conn.leave()
 	i.mu.Lock()
 	i.now.Update, i.refused = nil, nil
 	i.mu.Unlock()
-	i.up(next)
+	answered := i.up(next)
 	i.drains.Go(func() {
 		select {
 		case <-answered:

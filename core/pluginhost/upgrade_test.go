@@ -170,6 +170,14 @@ func TestAnUpgradeThatFailsIsRolledBack(t *testing.T) {
 	if again[0].Generation != 0 {
 		t.Errorf("launched again: %+v", again[0])
 	}
+	// Declared anew, it is tried again.
+	bad.Generation = 9
+	if err := h.Set(ctx, []pluginhost.Plugin{bad}); err != nil {
+		t.Fatal(err)
+	}
+	until(ctx, t, h, func(all []pluginhost.Instance) bool {
+		return all[0].Update != nil && all[0].Update.RolledBack && all[0].Update.Generation == 9
+	})
 	// A good one is taken.
 	if err := h.Set(ctx, []pluginhost.Plugin{fakeNetwork("fake", "10.12.0.0/24", 3)}); err != nil {
 		t.Fatal(err)
