@@ -29,6 +29,7 @@ import (
 	"github.com/gantryio/gantry/controllers/plugin"
 	"github.com/gantryio/gantry/controllers/pluginswap"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
+	"github.com/gantryio/gantry/controllers/storageprotection"
 	"github.com/gantryio/gantry/controllers/taint"
 	"github.com/gantryio/gantry/controllers/ttlafterfinished"
 	"github.com/gantryio/gantry/core/api"
@@ -114,6 +115,9 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("customresource-controller", func(ctrlclient.Client, record.EventRecorder) controller {
 		return &customresource.Controller{Client: s.client, Now: time.Now} // the server's own, which may delete anything
+	})
+	add("storage-protection-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
+		return &storageprotection.Controller{Client: c}
 	})
 	add("plugin-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &plugin.Controller{Client: c}

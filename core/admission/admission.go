@@ -83,6 +83,9 @@ func Default(objects Reader) Chain {
 		Priority{objects},
 		RuntimeClass{objects},
 		DefaultTolerations{},
+		DefaultStorageClass{objects},
+		StorageProtection{},
+		ClaimResize{objects},
 		NodeRestriction{},
 	}
 }

@@ -31,6 +31,19 @@ func get[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource, 
 	return obj
 }
 
+// list returns all objects of a kind that has no namespace.
+func list[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource) []*T {
+	res := r.Registry.Resource(gvr)
+	if res == nil || r.Cache.Latest(ctx) != nil {
+		return nil
+	}
+	var all []*T
+	for _, e := range r.Cache.Of(res).Snapshot().All() {
+		all = append(all, any(e.Object).(*T))
+	}
+	return all
+}
+
 func (r Reader) namespace(ctx context.Context, name string) *corev1.Namespace {
 	return get[corev1.Namespace](ctx, r, corev1.SchemeGroupVersion.WithResource("namespaces"), "", name)
 }

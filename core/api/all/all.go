@@ -26,6 +26,7 @@ import (
 	"github.com/gantryio/gantry/core/api/policy"
 	"github.com/gantryio/gantry/core/api/rbac"
 	"github.com/gantryio/gantry/core/api/scheduling"
+	"github.com/gantryio/gantry/core/api/storage"
 )
 
 // register runs once, for nobody may read the scheme while it is written.
@@ -83,5 +84,11 @@ func Kinds() *api.Registry {
 		rbac.RoleBindings.Resource(),
 		rbac.Roles.Resource(),
 		scheduling.PriorityClasses.Resource(),
+		storage.CSIDrivers.Resource(),
+		storage.CSINodes.Resource(),
+		storage.CSIStorageCapacities.Resource(),
+		storage.StorageClasses.Resource(),
+		storage.VolumeAttachments.Resource(),
+		storage.VolumeAttributesClasses.Resource(),
 	)
 }

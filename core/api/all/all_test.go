@@ -37,6 +37,8 @@ func TestKeys(t *testing.T) {
 		"nodeplugins": "/registry/plugins.gantry.dev/nodeplugins/b", "plugins": "/registry/plugins.gantry.dev/plugins/b",
 		"pluginswaps": "/registry/plugins.gantry.dev/pluginswaps/b",
 		"leases":      "/registry/leases/a/b", "endpointslices": "/registry/endpointslices/a/b",
+		"csidrivers": "/registry/csidrivers/b", "csinodes": "/registry/csinodes/b", "csistoragecapacities": "/registry/csistoragecapacities/a/b",
+		"storageclasses": "/registry/storageclasses/b", "volumeattachments": "/registry/volumeattachments/b", "volumeattributesclasses": "/registry/volumeattributesclasses/b",
 		"limitranges":    "/registry/limitranges/a/b",
 		"runtimeclasses": "/registry/runtimeclasses/b", "priorityclasses": "/registry/priorityclasses/b",
 	}

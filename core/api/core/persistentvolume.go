@@ -118,6 +118,36 @@ func validatePersistentVolume(v, old *corev1.PersistentVolume) field.ErrorList {
 	return errs
 }
 
+// ValidateInlineVolume checks the volume that a VolumeAttachment carries in itself: what makes it a CSI volume, and nothing of
+// what is between a volume and its claim.
+func ValidateInlineVolume(spec *corev1.PersistentVolumeSpec, p *field.Path) field.ErrorList {
+	const inline = "may not be specified in the context of inline volumes"
+	var errs field.ErrorList
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"claimRef", spec.ClaimRef != nil},
+		{"capacity", len(spec.Capacity) > 0},
+		{"persistentVolumeReclaimPolicy", spec.PersistentVolumeReclaimPolicy != ""},
+		{"nodeAffinity", spec.NodeAffinity != nil},
+		{"storageClassName", spec.StorageClassName != ""},
+		{"volumeMode", spec.VolumeMode != nil},
+	} {
+		if f.set {
+			errs = append(errs, field.Forbidden(p.Child(f.name), inline))
+		}
+	}
+	if spec.CSI == nil {
+		errs = append(errs, field.Required(p.Child("csi"), "has to be specified in the context of inline volumes"))
+	}
+	if len(spec.AccessModes) == 0 {
+		errs = append(errs, field.Required(p.Child("accessModes"), ""))
+	}
+	errs = append(errs, validateAccessModes(spec.AccessModes, p.Child("accessModes"))...)
+	return append(errs, validateVolumeSource(spec, p)...)
+}
+
 func validateVolumeCapacity(list corev1.ResourceList, p *field.Path) field.ErrorList {
 	if len(list) == 0 {
 		return field.ErrorList{field.Required(p, "")}
