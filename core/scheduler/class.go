@@ -17,6 +17,8 @@ type class struct {
 	// waiting are the pods that fit nowhere.
 	waiting map[types.UID]*item
 	queued  int // pods in the active queue
+	// blocked is why no node at all could take the pods when one was parked last.
+	blocked string
 	used    int64
 }
 

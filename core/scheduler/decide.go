@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/gantryio/gantry/core/scheduler/place"
 	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
 
@@ -16,7 +15,11 @@ func (s *Scheduler) step(ctx context.Context) (time.Time, bool) {
 		s.freed = false
 		s.recall()
 	}
+	expire := s.expireBindings(ctx, s.Now())
 	next := s.queue.promote(s.Now())
+	if next.IsZero() || !expire.IsZero() && expire.Before(next) {
+		next = expire
+	}
 	it := s.queue.pop()
 	if it == nil {
 		return next, false
@@ -73,12 +76,14 @@ func (s *Scheduler) assume(ctx context.Context, it *item, node *snapshot.Node) {
 		s.freed = true // others may want to be near it
 	}
 	s.journeys.decided(it, s.Now())
-	s.tasks.add(func() { s.bind(ctx, it, pod, name) })
+	if !s.bindVolumes(ctx, it, node) {
+		s.tasks.add(func() { s.bind(ctx, it, pod, name) })
+	}
 }
 
 // park leaves a pod that fits nowhere to wait, after it has looked whom to preempt.
 func (s *Scheduler) park(ctx context.Context, it *item, why map[string]int) {
-	message, outcome := place.Message(s.cluster.Len(), why), preemption{}
+	message, outcome := it.class.Message(s.cluster.Len(), why), preemption{}
 	if s.cluster.Len() > 0 && it.class.profile.Preempt {
 		outcome = s.preempt(ctx, it)
 		if outcome.message != "" {
@@ -87,6 +92,7 @@ func (s *Scheduler) park(ctx context.Context, it *item, why map[string]int) {
 	}
 	it.notBefore = s.Now().Add(s.backoff(it.attempts))
 	s.queue.park(it)
+	it.class.blocked = it.class.Blocked()
 	s.refuse(ctx, it, message, outcome)
 }
 
@@ -102,8 +108,11 @@ func (s *Scheduler) recall() {
 		if len(c.waiting) == 0 {
 			continue
 		}
-		if c.Refresh(); c.Fits() {
+		switch c.Refresh(); {
+		case c.Fits():
 			s.wakeWaiting(c)
+		case c.Blocked() != c.blocked:
+			s.activateWaiting(c) // to tell of it
 		}
 	}
 	if !known {

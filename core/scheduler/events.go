@@ -158,6 +158,9 @@ func finished(p *corev1.Pod) bool {
 func (s *Scheduler) gone(p *corev1.Pod) {
 	s.queue.remove(p.UID)
 	s.forgetNomination(p)
+	if b := s.bindings.pods[p.UID]; b != nil {
+		s.forgetBinding(b)
+	}
 	if s.cluster.Remove(p.UID) != nil {
 		s.changed()
 	}

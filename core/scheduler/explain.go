@@ -58,6 +58,8 @@ func (s *Scheduler) Explain(ctx context.Context, pod *corev1.Pod) (Explanation, 
 	case s.profiles[pod.Spec.SchedulerName] == nil:
 		out.State = fmt.Sprintf("it waits for another scheduler, %q", pod.Spec.SchedulerName)
 		return out, nil
+	case s.bindings.pods[pod.UID] != nil:
+		out.State = fmt.Sprintf("it waits for its claims to be bound for %s", s.cluster.Placed(pod.UID))
 	case s.cluster.Placed(pod.UID) != "":
 		out.State = "it is being bound to " + s.cluster.Placed(pod.UID)
 	case it == nil:

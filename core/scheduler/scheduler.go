@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -62,9 +61,11 @@ type Scheduler struct {
 	wake      chan struct{}
 	tasks     tasks
 	journeys  journeys
+	bindings  bindings
 }
 
 func (s *Scheduler) init() error {
+	s.bindings = newBindings()
 	s.cluster, s.queue, s.classes = snapshot.NewCluster(), newQueue(), map[string]*class{}
 	s.wake = make(chan struct{}, 1)
 	s.tasks.wake = make(chan struct{}, 1)
@@ -93,15 +94,12 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, kind := range []struct {
-		obj     client.Object
-		handler toolscache.ResourceEventHandler
-	}{
-		{&corev1.Namespace{}, s.namespaceEvents()},
-		{&corev1.Service{}, s.serviceEvents()},
-		{&corev1.Node{}, s.nodeEvents()},
-		{&corev1.Pod{}, s.podEvents()},
-	} {
+	for _, kind := range append(s.volumeKinds(ctx),
+		watched{&corev1.Namespace{}, s.namespaceEvents()},
+		watched{&corev1.Service{}, s.serviceEvents()},
+		watched{&corev1.Node{}, s.nodeEvents()},
+		watched{&corev1.Pod{}, s.podEvents()},
+	) {
 		informer, err := s.Cache.GetInformer(ctx, kind.obj)
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", kind.obj, err)

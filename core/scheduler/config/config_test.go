@@ -93,7 +93,7 @@ profiles:
 		t.Errorf("configuration is %+v", got)
 	}
 	want := describe(Profile{Profile: place.Default("packing")})
-	want["dynamic"], want["preempt"], want["candidates"], want["hard"], want["ignore"] = []string{"NodeResourcesFit"}, false, []int{0, 0}, int64(9), true
+	want["dynamic"], want["preempt"], want["candidates"], want["hard"], want["ignore"] = []string{"NodeResourcesFit", "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"}, false, []int{0, 0}, int64(9), true
 	scores := want["scores"].(map[string]int64)
 	scores["ImageLocality"], scores["NodeAffinity"], scores["TaintToleration"], scores["NodeResourcesFit"] = 0, 7, 0, 5
 	want["plugins"] = []Plugin{{Name: "price", Filter: true, Score: true, Weight: 4, Args: []byte(`{"most":3}`)}}

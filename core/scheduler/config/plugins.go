@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	configv1 "k8s.io/kube-scheduler/config/v1"
@@ -13,7 +14,7 @@ import (
 )
 
 // builtin are kube-scheduler's default plugins, in its order and with its weights; at which points they
-// act here. The volume plugins act where volumes are: nowhere yet.
+// act here.
 var builtin = []struct {
 	name          string
 	weight        int32
@@ -134,6 +135,16 @@ func buildFilters(out *place.Profile, on enabled, args *arguments) {
 	add(&out.Static, filter.NodeAffinity{Added: args.addedRequired})
 	add(&out.Dynamic, filter.NodePorts{})
 	add(&out.Dynamic, filter.NodeResourcesFit{Ignored: args.fit.IgnoredResources, IgnoredGroups: args.fit.IgnoredResourceGroups})
+	add(&out.Dynamic, filter.VolumeRestrictions{})
+	add(&out.Dynamic, filter.NodeVolumeLimits{})
+	add(&out.Dynamic, filter.VolumeBinding{})
+	add(&out.Dynamic, filter.VolumeZone{})
+	if has("VolumeBinding") {
+		out.BindTimeout = place.DefaultBindTimeout
+		if t := args.volumes.BindTimeoutSeconds; t != nil && *t > 0 {
+			out.BindTimeout = time.Duration(*t) * time.Second
+		}
+	}
 	out.FilterSpread, out.FilterInterPod = has("PodTopologySpread"), has("InterPodAffinity")
 }
 

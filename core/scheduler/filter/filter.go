@@ -20,6 +20,24 @@ type Filter interface {
 	Check(p *snapshot.Pod, n *snapshot.Node) []Reason
 }
 
+// Blocker is a filter that can tell before any node is looked at that a pod cannot be placed.
+type Blocker interface {
+	// Block says why the pod cannot run on any node, "" when it may.
+	Block(p *snapshot.Pod) string
+}
+
+// Block asks the filters in order; the first that refuses ends it.
+func Block(filters []Filter, p *snapshot.Pod) string {
+	for _, f := range filters {
+		if b, ok := f.(Blocker); ok {
+			if why := b.Block(p); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
+
 // Check asks the filters in order; the first that refuses ends it.
 func Check(filters []Filter, p *snapshot.Pod, n *snapshot.Node) []Reason {
 	for _, f := range filters {

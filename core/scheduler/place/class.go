@@ -28,8 +28,11 @@ type Class struct {
 	unheard      []map[int]bool // by judge: nodes of which it has not spoken
 	scans        int64
 	// fruitless is the cursor at which preemption was in vain, for the reasons inVain.
-	fruitless   int64
-	inVain      map[string]int
+	fruitless int64
+	inVain    map[string]int
+	// blocked is why no node at all can take the pod for now, which its volumes decide; stamp is their state.
+	blocked     []filter.Reason
+	stamp       []int64
 	offset      int // where the search for preemption's candidates begins
 	dry         []dryRun
 	coordinates []int64
@@ -67,6 +70,7 @@ func NewClass(p *snapshot.Pod, profile *Profile, cluster *snapshot.Cluster) *Cla
 
 // Refresh looks at the nodes that changed.
 func (c *Class) Refresh() {
+	moved := c.Pod.HasVolumes() && c.volumesChanged()
 	if !c.started || c.epoch != c.cluster.Epoch || c.terms != c.cluster.TermsVersion && c.countersChanged() {
 		c.restart()
 		return
@@ -77,7 +81,7 @@ func (c *Class) Refresh() {
 	}
 	changed, now, known := c.cluster.Since(c.cursor)
 	c.cursor = now
-	if !known || len(changed) > len(c.cluster.Nodes) {
+	if moved || !known || len(changed) > len(c.cluster.Nodes) {
 		for i := range c.cluster.Nodes {
 			c.evaluate(i)
 		}
@@ -86,6 +90,20 @@ func (c *Class) Refresh() {
 	for _, i := range changed {
 		c.evaluate(i)
 	}
+}
+
+// volumesChanged looks at the pod's volumes, and tells whether all nodes have to be looked at for them.
+func (c *Class) volumesChanged() bool {
+	var few [16]int64
+	stamp := c.cluster.Volumes.Stamp(few[:0], c.Pod)
+	if c.stamp != nil && slices.Equal(stamp, c.stamp) {
+		return false
+	}
+	c.stamp, c.fruitless, c.blocked = slices.Clone(stamp), -1, nil
+	if why := filter.Block(c.profile.Dynamic, c.Pod); why != "" {
+		c.blocked = []filter.Reason{{Text: why, Final: true}}
+	}
+	return true
 }
 
 // countersChanged tells that a counter is missing; one too many does no harm.
@@ -135,7 +153,9 @@ func (c *Class) evaluate(i int) {
 	c.hear(i)
 	c.tally(i)
 	special := false
-	v.why = v.refused
+	if v.why = c.blocked; len(v.why) == 0 {
+		v.why = v.refused
+	}
 	if len(v.why) == 0 {
 		v.why, special = c.local(n)
 	}

@@ -104,6 +104,7 @@ func randomPod(rng *rand.Rand, name string) *corev1.Pod {
 	}
 	randomSpread(rng, p)
 	randomAffinity(rng, p)
+	randomUses(rng, p)
 	if len(p.Spec.TopologySpreadConstraints) == 0 && rng.IntN(2) == 0 {
 		p.Annotations = map[string]string{owned: "yes"}
 	}
@@ -166,7 +167,7 @@ type lab struct {
 
 func newLab(seed uint64) *lab {
 	l := &lab{
-		world: &world{nodes: map[string]*corev1.Node{}, pods: map[string]*corev1.Pod{}, nominated: map[string]*corev1.Pod{}, namespaces: map[string]labels.Set{}},
+		world: &world{nodes: map[string]*corev1.Node{}, pods: map[string]*corev1.Pod{}, nominated: map[string]*corev1.Pod{}, namespaces: map[string]labels.Set{}, storage: newStorage()},
 		rng:   rand.New(rand.NewPCG(seed, 7)), cluster: snapshot.NewCluster(), classes: map[string]*Class{},
 	}
 	for i := range 2 + l.rng.IntN(10) {
@@ -174,6 +175,9 @@ func newLab(seed uint64) *lab {
 	}
 	l.setNamespace("one", "red")
 	l.setNamespace("two", "blue")
+	for range 60 {
+		l.changeVolumes()
+	}
 	return l
 }
 
@@ -214,7 +218,9 @@ func anyOf[T any](rng *rand.Rand, m map[string]T) (string, bool) {
 
 // change does something to the cluster.
 func (l *lab) change() {
-	switch l.rng.IntN(12) {
+	switch l.rng.IntN(16) {
+	case 12, 13, 14, 15:
+		l.changeVolumes()
 	case 0:
 		if name, ok := anyOf(l.rng, l.nodes); ok {
 			l.setNode(randomNode(l.rng, name))
@@ -330,6 +336,7 @@ func TestSameAsReference(t *testing.T) {
 			if wantScores[n.Object.Name] != most {
 				t.Fatalf("seed %d, pod %d: the best node's score is %d, want %d", seed, i, most, wantScores[n.Object.Name])
 			}
+			l.takeVolumes(t, seed, c, p, n.Object.Name)
 			placed := p.DeepCopy()
 			placed.Spec.NodeName = n.Object.Name
 			l.pods[p.Name] = placed

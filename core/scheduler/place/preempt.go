@@ -114,7 +114,7 @@ func (c *Class) potential(pin string) []int {
 // dryRun remembers results where these depend on the node alone.
 func (c *Class) dryRun(i int, uid types.UID, budgets []Budget) (Victims, []filter.Reason) {
 	n := c.verdicts[i].node
-	if len(c.count) > 0 || len(budgets) > 0 || len(n.Nominated) > 0 {
+	if len(c.count) > 0 || c.Pod.HasVolumes() || len(budgets) > 0 || len(n.Nominated) > 0 {
 		return c.victims(i, uid, budgets)
 	}
 	for len(c.dry) < len(c.verdicts) {

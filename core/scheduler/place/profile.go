@@ -11,6 +11,8 @@
 package place
 
 import (
+	"time"
+
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"github.com/gantryio/gantry/core/scheduler/filter"
@@ -36,24 +38,32 @@ type Profile struct {
 	IgnoreExisting bool
 	// Spread are the constraints of pods without their own.
 	Spread *snapshot.SpreadDefaults
+	// BindTimeout is how long a pod waits for its claims to be bound; 0 when nobody binds claims for pods.
+	BindTimeout time.Duration
 	// Preempt allows preemption; at least the larger of CandidatePercent and Candidates of the nodes are tried.
 	Preempt                      bool
 	CandidatePercent, Candidates int
 }
 
+// DefaultBindTimeout is kube-scheduler's.
+const DefaultBindTimeout = 10 * time.Minute
+
 // Default is kube-scheduler's profile.
 func Default(name string) *Profile {
 	spread := snapshot.SystemSpread
 	return &Profile{
-		Name:    name,
-		Static:  []filter.Filter{filter.NodeUnschedulable{}, filter.NodeName{}, filter.TaintToleration{}, filter.NodeAffinity{}},
-		Dynamic: []filter.Filter{filter.NodePorts{}, filter.NodeResourcesFit{}},
+		Name:   name,
+		Static: []filter.Filter{filter.NodeUnschedulable{}, filter.NodeName{}, filter.TaintToleration{}, filter.NodeAffinity{}},
+		Dynamic: []filter.Filter{
+			filter.NodePorts{}, filter.NodeResourcesFit{}, filter.VolumeRestrictions{}, filter.NodeVolumeLimits{}, filter.VolumeBinding{}, filter.VolumeZone{},
+		},
 		Scores: []score.Weighted{
 			{Score: score.NodeResourcesFit{Resources: score.CPUAndMemory, Strategy: score.LeastAllocated}, Weight: 1},
 			{Score: score.NodeResourcesBalancedAllocation{Resources: score.CPUAndMemory}, Weight: 1},
 		},
 		TaintWeight: 3, AffinityWeight: 2, ImageWeight: 1, SpreadWeight: 2, InterPodWeight: 2,
 		FilterSpread: true, FilterInterPod: true, HardWeight: 1, Spread: &spread,
-		Preempt: true, CandidatePercent: 10, Candidates: 100,
+		BindTimeout: DefaultBindTimeout,
+		Preempt:     true, CandidatePercent: 10, Candidates: 100,
 	}
 }

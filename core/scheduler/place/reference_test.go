@@ -17,6 +17,7 @@ type world struct {
 	pods       map[string]*corev1.Pod // by name, with nodeName
 	nominated  map[string]*corev1.Pod // with nodeName for the nominated node
 	namespaces map[string]labels.Set
+	storage
 }
 
 func (w *world) on(node string) []*corev1.Pod {
@@ -46,6 +47,9 @@ func (w *world) with(more []*corev1.Pod, without ...string) *world {
 
 // why says why the node cannot take the pod, with and without the pods nominated for it.
 func (w *world) why(p *corev1.Pod, n *corev1.Node) string {
+	if why := w.blocked(p); why != "" {
+		return why
+	}
 	var nominated []*corev1.Pod
 	for _, o := range w.nominated {
 		if o.Spec.NodeName == n.Name && o.Name != p.Name && *o.Spec.Priority >= *p.Spec.Priority {
@@ -80,6 +84,9 @@ func (w *world) whyAlone(p *corev1.Pod, n *corev1.Node) string {
 	}
 	if refCPU(p) > 0 && refCPU(p)+w.usedCPU(n.Name, false) > n.Status.Allocatable.Cpu().MilliValue() {
 		return "Insufficient cpu"
+	}
+	if why := w.whyVolumes(p, n); why != "" {
+		return why
 	}
 	if why := w.whySpread(p, n); why != "" {
 		return why

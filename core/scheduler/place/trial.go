@@ -33,6 +33,9 @@ func (t *trial) try(p *snapshot.Placed, sign int) {
 // why says why the node cannot take a pod of the class.
 func (t *trial) why() []filter.Reason {
 	c, v := t.class, &t.class.verdicts[t.index]
+	if len(c.blocked) > 0 {
+		return c.blocked
+	}
 	if len(v.refused) > 0 {
 		return v.refused
 	}

@@ -65,6 +65,22 @@ func (c *Class) Why(i int) []filter.Reason {
 	return nil
 }
 
+// Blocked is why no node at all can take the pods, whatever it is like; "" when that is not so.
+func (c *Class) Blocked() string {
+	if len(c.blocked) == 0 {
+		return ""
+	}
+	return c.blocked[0].Text
+}
+
+// Message says in kube-scheduler's words that no node fits the pods of the class.
+func (c *Class) Message(nodes int, reasons map[string]int) string {
+	if why := c.Blocked(); why != "" && nodes > 0 {
+		return fmt.Sprintf("0/%d nodes are available: %s.", nodes, why)
+	}
+	return Message(nodes, reasons)
+}
+
 // Message says in kube-scheduler's words that no node fits.
 func Message(nodes int, reasons map[string]int) string {
 	if nodes == 0 {

@@ -16,6 +16,8 @@ type Cluster struct {
 	// TermsVersion changes when a term comes that no placed pod had, KeysVersion when a label of pods is
 	// looked at for the first time, Epoch when all that was derived has to be derived anew.
 	TermsVersion, KeysVersion, Epoch int64
+	// Volumes is what is known of claims and volumes.
+	Volumes *Volumes
 
 	byName map[string]*Node
 	pods   map[types.UID]*Placed
@@ -36,11 +38,13 @@ type Cluster struct {
 
 // NewCluster returns one without nodes.
 func NewCluster() *Cluster {
-	return &Cluster{
+	c := &Cluster{
 		byName: map[string]*Node{}, pods: map[types.UID]*Placed{}, waiting: map[string]map[types.UID]*Placed{},
 		nominated: map[types.UID]*Placed{}, shapes: map[string]*Shape{}, terms: map[string]*Term{}, selected: map[string]bool{},
 		namespaces: map[string]labels.Set{}, images: map[string]int{},
 	}
+	c.Volumes = newVolumes(c)
+	return c
 }
 
 // Len is the number of nodes.
@@ -69,7 +73,7 @@ func (c *Cluster) SetNode(obj *corev1.Node) *Node {
 		}
 		c.byName[obj.Name] = n
 		for _, p := range c.waiting[obj.Name] {
-			n.place(p, 1)
+			c.put(n, p, 1)
 		}
 		delete(c.waiting, obj.Name)
 		for _, p := range c.nominated {
@@ -103,6 +107,9 @@ func (c *Cluster) DropNode(name string) {
 	}
 	if len(n.Pods) > 0 {
 		c.waiting[name] = n.Pods
+	}
+	for _, p := range n.Attached {
+		c.Volumes.use(p, -1)
 	}
 	c.countImages(n, -1)
 	delete(c.byName, name)
@@ -146,7 +153,7 @@ func (c *Cluster) Place(p *Placed) *Node {
 		c.waiting[p.Node][p.UID] = p
 		return nil
 	}
-	n.place(p, 1)
+	c.put(n, p, 1)
 	c.note(n)
 	return n
 }
@@ -176,7 +183,7 @@ func (c *Cluster) take(p *Placed) *Node {
 		}
 		return nil
 	}
-	n.place(p, -1)
+	c.put(n, p, -1)
 	c.note(n)
 	return n
 }

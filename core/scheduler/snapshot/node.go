@@ -25,6 +25,8 @@ type Node struct {
 	Count     int64 // of pods
 	Ports     map[Port]int
 	Shapes    []Shaped
+	// Attached are those of the pods that have volumes of their own.
+	Attached []*Placed
 	// Nominated are pods for which room is being made here.
 	Nominated []*Placed
 }
@@ -71,6 +73,7 @@ func (n *Node) place(p *Placed, sign int) {
 func (n *Node) Trial() *Node {
 	out := *n
 	out.Requested.Other, out.Ports = maps.Clone(n.Requested.Other), maps.Clone(n.Ports)
+	out.Attached = slices.Clone(n.Attached)
 	return &out
 }
 
@@ -78,6 +81,11 @@ func (n *Node) Trial() *Node {
 func (n *Node) Try(p *Placed, sign int) {
 	n.Count += int64(sign)
 	n.Requested.add(&p.Requests, int64(sign))
+	if p.hasVolumes() {
+		if n.Attached = dropAttached(n.Attached, p); sign > 0 {
+			n.Attached = append(n.Attached, p)
+		}
+	}
 	for _, port := range p.Ports {
 		if n.Ports[port] += sign; n.Ports[port] == 0 {
 			delete(n.Ports, port)

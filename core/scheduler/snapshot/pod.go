@@ -40,6 +40,10 @@ type Pod struct {
 	Containers int
 	Terms      []*Term
 	Spreads    []Spread
+	// Claims and Disks are volumes that placing depends on, as Volumes knows them.
+	Claims  []ClaimUse
+	Disks   []*corev1.VolumeSource
+	Volumes *Volumes
 	// Lenient spreading includes nodes without one of the constraints' labels.
 	Lenient bool
 }
@@ -65,6 +69,8 @@ func (c *Cluster) PodOf(pod *corev1.Pod, d Digest) (*Pod, error) {
 	}
 	p.Requests, p.Load = RequestsOf(pod)
 	p.images(pod)
+	p.Volumes = c.Volumes
+	p.Claims, p.Disks = usesOf(pod)
 	var err error
 	if p.Terms, err = termsOf(pod); err != nil {
 		return nil, fmt.Errorf("digest pod %s: %w", pod.Name, err)
@@ -161,6 +167,13 @@ func (p *Pod) key(pod *corev1.Pod, d Digest) (string, error) {
 		b.WriteByte(3)
 		writeLabels(&b, pod.Annotations)
 	}
+	for _, u := range p.Claims {
+		b.WriteByte(7)
+		text(u.Name)
+		if u.Ephemeral {
+			text(string(pod.UID))
+		}
+	}
 	if d.Alone {
 		text(string(pod.UID))
 	}
@@ -190,6 +203,14 @@ func writeMessages(b *strings.Builder, pod *corev1.Pod) error {
 	if pod.Spec.Affinity != nil {
 		if err := write(pod.Spec.Affinity); err != nil {
 			return err
+		}
+	}
+	b.WriteByte(6)
+	for i := range pod.Spec.Volumes {
+		if v := &pod.Spec.Volumes[i].VolumeSource; disk(v) {
+			if err := write(v); err != nil {
+				return err
+			}
 		}
 	}
 	b.WriteByte(5)
@@ -233,6 +254,8 @@ type Placed struct {
 	Requests Resources
 	Load     Resources
 	Ports    []Port
+	Claims   []ClaimUse
+	Disks    []*corev1.VolumeSource
 	// Preempted tells that it is terminating to make room.
 	Preempted bool
 
@@ -256,6 +279,7 @@ func PlacedOf(pod *corev1.Pod, node string) *Placed {
 		UID: pod.UID, Namespace: pod.Namespace, Name: pod.Name, Node: node, Priority: helpers.PodPriority(pod), Requests: asked, Load: load,
 		Ports: PortsOf(pod), labels: pod.Labels, terms: terms, terminating: pod.DeletionTimestamp != nil,
 	}
+	out.Claims, out.Disks = usesOf(pod)
 	out.Started = pod.CreationTimestamp.UnixNano()
 	if pod.Status.StartTime != nil {
 		out.Started = pod.Status.StartTime.UnixNano()
@@ -274,6 +298,6 @@ func PlacedOf(pod *corev1.Pod, node string) *Placed {
 func (p *Pod) PlacedAs(pod *corev1.Pod, node string) *Placed {
 	return &Placed{
 		UID: pod.UID, Namespace: pod.Namespace, Name: pod.Name, Node: node, Priority: p.Priority, Started: pod.CreationTimestamp.UnixNano(),
-		Requests: p.Requests, Load: p.Load, Ports: p.Ports, labels: pod.Labels, terms: p.Terms, terminating: pod.DeletionTimestamp != nil,
+		Requests: p.Requests, Load: p.Load, Ports: p.Ports, Claims: p.Claims, Disks: p.Disks, labels: pod.Labels, terms: p.Terms, terminating: pod.DeletionTimestamp != nil,
 	}
 }
