@@ -32,6 +32,7 @@ import (
 	"github.com/gantryio/gantry/controllers/storageprotection"
 	"github.com/gantryio/gantry/controllers/taint"
 	"github.com/gantryio/gantry/controllers/ttlafterfinished"
+	"github.com/gantryio/gantry/controllers/volumebinding"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/workloads/cronjob"
@@ -118,6 +119,9 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("storage-protection-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &storageprotection.Controller{Client: c}
+	})
+	add("persistent-volume-binder", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &volumebinding.Controller{Client: c, Recorder: r}
 	})
 	add("plugin-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &plugin.Controller{Client: c}
