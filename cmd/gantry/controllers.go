@@ -28,6 +28,7 @@ import (
 	nodecontroller "github.com/gantryio/gantry/controllers/node"
 	"github.com/gantryio/gantry/controllers/plugin"
 	"github.com/gantryio/gantry/controllers/pluginswap"
+	"github.com/gantryio/gantry/controllers/resourcequota"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
 	"github.com/gantryio/gantry/controllers/storageprotection"
 	"github.com/gantryio/gantry/controllers/taint"
@@ -123,6 +124,9 @@ func (s *server) controllers(ctx context.Context) []controller {
 	add("persistent-volume-binder", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &volumebinding.Controller{Client: c, Recorder: r}
 	})
+	add("resourcequota-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
+		return &resourcequota.Controller{Client: c, Kinds: s.counted(), UnderWay: s.quotas.UnderWay}
+	})
 	add("plugin-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &plugin.Controller{Client: c}
 	})
@@ -141,6 +145,17 @@ func (s *server) kinds(keep func(*api.Resource) bool) []schema.GroupVersionKind 
 	for _, r := range s.registry.Stored() {
 		if keep(r) {
 			out = append(out, r.GroupVersionKind())
+		}
+	}
+	return out
+}
+
+// counted lists the kinds whose objects a quota can count.
+func (s *server) counted() []resourcequota.Kind {
+	var out []resourcequota.Kind
+	for _, r := range s.registry.All() {
+		if r.Namespaced && !r.Question {
+			out = append(out, resourcequota.Kind{GroupVersionKind: r.GroupVersionKind(), Plural: r.Plural})
 		}
 	}
 	return out

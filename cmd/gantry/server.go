@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/gantryio/gantry/core/admission"
@@ -73,8 +74,10 @@ type server struct {
 	clientCache *client.Cache
 	// scheduler is nil while another server leads.
 	scheduler atomic.Pointer[scheduler.Scheduler]
-	listener  net.Listener
-	ready     chan struct{}
+	// quotas is the admission that charges the quotas, which those who count have to know of.
+	quotas   *admission.ResourceQuota
+	listener net.Listener
+	ready    chan struct{}
 }
 
 // newServer opens everything that can fail: the store, the certificates and the port.
@@ -116,17 +119,20 @@ func (s *server) assemble(tokens *auth.Tokens) {
 	serviceRange := netip.MustParsePrefix(s.serviceRange) // complete has checked it
 	roles := auth.NewRBAC(s.cache, s.registry)
 	may := auth.Chain{auth.Masters{}, auth.Nodes{References: s.references()}, roles}
+	objects := admission.Reader{Cache: s.cache, Registry: s.registry}
+	s.quotas = &admission.ResourceQuota{Objects: objects, Write: func(ctx context.Context, q *corev1.ResourceQuota) error {
+		return s.client.Status().Update(ctx, q)
+	}}
 	s.api = &apiserver.Server{
 		Registry: s.registry, Store: s.store, Cache: s.cache,
 		Authenticator: auth.Any{auth.Certificates{}, tokens},
 		Tokens:        tokens,
 		Authorizer:    may,
-		Admission: append(admission.Default(admission.Reader{Cache: s.cache, Registry: s.registry}),
-			admission.Escalation{RBAC: roles, May: may}),
-		ServiceRange: serviceRange,
-		OpenAPI:      openapi.Handler{},
-		Metrics:      []prometheus.Collector{pluginhost.Calls},
-		GitVersion:   gitVersion(),
+		Admission:     append(admission.Default(objects), admission.Escalation{RBAC: roles, May: may}, s.quotas),
+		ServiceRange:  serviceRange,
+		OpenAPI:       openapi.Handler{},
+		Metrics:       []prometheus.Collector{pluginhost.Calls},
+		GitVersion:    gitVersion(),
 		Checks: []apiserver.Check{
 			{Name: "ping", Probe: func(context.Context) error { return nil }},
 			{Name: "etcd", Probe: s.storeHealth},

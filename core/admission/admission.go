@@ -46,6 +46,12 @@ type Validator interface {
 	Validate(ctx context.Context, a *Attributes) error
 }
 
+// Finisher is told how a write ended that it had let through: err is nil when it is stored and seen. It is asked once for each
+// object that all validators have let through.
+type Finisher interface {
+	Finish(ctx context.Context, a *Attributes, err error)
+}
+
 // Chain runs plugins in order until one refuses.
 type Chain []Plugin
 
@@ -71,6 +77,15 @@ func (c Chain) Validate(ctx context.Context, a *Attributes) error {
 		}
 	}
 	return nil
+}
+
+// Finish runs the finishers.
+func (c Chain) Finish(ctx context.Context, a *Attributes, err error) {
+	for _, p := range c {
+		if f, ok := p.(Finisher); ok {
+			f.Finish(ctx, a, err)
+		}
+	}
 }
 
 // Default is what every server runs.

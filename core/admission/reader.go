@@ -90,3 +90,16 @@ func (r Reader) limitRanges(ctx context.Context, namespace string) []*corev1.Lim
 	}
 	return all
 }
+
+// quotas are those of a namespace, in order of their names.
+func (r Reader) quotas(ctx context.Context, namespace string) []*corev1.ResourceQuota {
+	res := r.Registry.Resource(corev1.SchemeGroupVersion.WithResource("resourcequotas"))
+	if res == nil || r.Cache.Latest(ctx) != nil {
+		return nil
+	}
+	var all []*corev1.ResourceQuota
+	for _, e := range r.Cache.Of(res).Snapshot().From(namespace, "") {
+		all = append(all, e.Object.(*corev1.ResourceQuota))
+	}
+	return all
+}

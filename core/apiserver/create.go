@@ -100,7 +100,9 @@ func (s *Server) validateAndCreate(ctx context.Context, q *api.Request, attrs *a
 		return nil, err
 	}
 	warn(q, obj, nil)
-	return s.write(ctx, q, obj, 0)
+	entry, err := s.write(ctx, q, obj, 0)
+	s.Admission.Finish(ctx, attrs, err)
+	return entry, err
 }
 
 // stampNew sets what only the server may set.

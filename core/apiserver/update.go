@@ -128,10 +128,17 @@ func (s *Server) validateAndReplace(ctx context.Context, q *api.Request, attrs *
 		return nil, err
 	}
 	warn(q, obj, old)
+	out, err := s.store(ctx, q, obj, entry)
+	s.Admission.Finish(ctx, attrs, err)
+	return out, err
+}
+
+// store writes what has been let through over the entry.
+func (s *Server) store(ctx context.Context, q *api.Request, obj api.Object, entry *cache.Entry) (*cache.Entry, error) {
 	if finished(q.Resource, obj) {
 		return s.remove(ctx, q, obj, entry.Revision)
 	}
-	if sameStored.DeepEqual(obj, old) {
+	if sameStored.DeepEqual(obj, entry.Object) {
 		return entry, nil
 	}
 	return s.write(ctx, q, obj, entry.Revision)

@@ -51,6 +51,7 @@ func Kinds() *api.Registry {
 		core.PersistentVolumes.Resource(),
 		core.Pods.Resource(),
 		core.ReplicationControllers.Resource(),
+		core.ResourceQuotas.Resource(),
 		core.Secrets.Resource(),
 		core.ServiceAccounts.Resource(),
 		core.Services.Resource(),

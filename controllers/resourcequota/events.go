@@ -1,0 +1,58 @@
+package resourcequota
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/api/quota"
+)
+
+type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// events counts again when an object has gone, or uses less than before.
+func (c *Controller) events(gr schema.GroupResource) handler.EventHandler {
+	return handler.Funcs{
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q requests) {
+			c.enqueue(ctx, gr, e.Object.GetNamespace(), q)
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requests) {
+			if lessens(e.ObjectOld, e.ObjectNew) {
+				c.enqueue(ctx, gr, e.ObjectNew.GetNamespace(), q)
+			}
+		},
+	}
+}
+
+// lessens tells whether a change can make an object use less, or be counted elsewhere.
+func lessens(old, now client.Object) bool {
+	switch now := now.(type) {
+	case *corev1.Pod:
+		was := old.(*corev1.Pod)
+		return quota.Ended(was, now) || was.Generation != now.Generation
+	case *corev1.Service:
+		was := old.(*corev1.Service)
+		return was.Spec.Type != now.Spec.Type || len(was.Spec.Ports) != len(now.Spec.Ports)
+	case *corev1.PersistentVolumeClaim:
+		return old.GetResourceVersion() != now.GetResourceVersion()
+	}
+	return false
+}
+
+func (c *Controller) enqueue(ctx context.Context, gr schema.GroupResource, namespace string, q requests) {
+	var list corev1.ResourceQuotaList
+	if err := c.Client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return
+	}
+	for i := range list.Items {
+		if counts(&list.Items[i], gr) {
+			q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+}
