@@ -36,9 +36,12 @@ import (
 	"github.com/gantryio/gantry/controllers/horizontalpodautoscaler"
 	"github.com/gantryio/gantry/controllers/namespace"
 	"github.com/gantryio/gantry/controllers/node"
+	"github.com/gantryio/gantry/controllers/resourcequota"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
+	"github.com/gantryio/gantry/controllers/storageprotection"
 	"github.com/gantryio/gantry/controllers/taint"
 	"github.com/gantryio/gantry/controllers/ttlafterfinished"
+	"github.com/gantryio/gantry/controllers/volumebinding"
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/all"
@@ -62,6 +65,7 @@ type cluster struct {
 	registry *api.Registry
 	informed *client.Cache
 	server   *apiserver.Server
+	quotas   *admission.ResourceQuota
 	ctx      context.Context
 	wg       sync.WaitGroup
 	// ahead is how far the clock of CronJobs is ahead of the true time.
@@ -81,9 +85,11 @@ func start(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	watched := cache.New(st, c.registry)
+	objects := admission.Reader{Cache: watched, Registry: c.registry}
+	c.quotas = &admission.ResourceQuota{Objects: objects, Write: func(ctx context.Context, q *corev1.ResourceQuota) error { return c.Status().Update(ctx, q) }}
 	srv := &apiserver.Server{
 		Registry: c.registry, Store: st, Cache: watched, ServiceRange: netip.MustParsePrefix("10.96.0.0/16"),
-		Admission: admission.Default(admission.Reader{Cache: watched, Registry: c.registry}),
+		Admission: append(admission.Default(objects), c.quotas),
 	}
 	srv.Init()
 	c.server = srv
@@ -147,10 +153,12 @@ func (c *cluster) manager() manager.Manager {
 	}
 	recorder := client.NewRecorder(c.ctx, c.Client, "test", "")
 	var kinds, namespaced []schema.GroupVersionKind
+	var counted []resourcequota.Kind
 	for _, r := range c.registry.Stored() {
 		kinds = append(kinds, r.GroupVersionKind())
 		if r.Namespaced {
 			namespaced = append(namespaced, r.GroupVersionKind())
+			counted = append(counted, resourcequota.Kind{GroupVersionKind: r.GroupVersionKind(), Plural: r.Plural})
 		}
 	}
 	for _, x := range []interface{ SetupWithManager(manager.Manager) error }{
@@ -173,6 +181,9 @@ func (c *cluster) manager() manager.Manager {
 		&customresource.Controller{Client: c.Client, Now: time.Now},
 		&serviceaccount.Controller{Client: c.As("serviceaccount-controller"), CA: []byte("certificate")},
 		&garbage.Controller{Client: c.As("garbage-controller"), Recorder: recorder, Kinds: kinds},
+		&resourcequota.Controller{Client: c.As("resourcequota-controller"), Kinds: counted, UnderWay: c.quotas.UnderWay},
+		&storageprotection.Controller{Client: c.As("storage-protection-controller")},
+		&volumebinding.Controller{Client: c.As("persistent-volume-binder"), Recorder: recorder},
 		&endpointslice.Controller{Client: c.As("endpointslice-controller"), Recorder: recorder},
 	} {
 		if err := x.SetupWithManager(mgr); err != nil {
