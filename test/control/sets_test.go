@@ -52,6 +52,7 @@ func TestStatefulSet(t *testing.T) {
 	c := start(t)
 	c.addNode("n1")
 	c.namespace("one")
+	c.defaultClass()
 	web := deploymentOf("one", 3).Spec
 	c.must(c.Create(c.ctx, &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "one", Name: "db"},

@@ -119,6 +119,14 @@ func TestImmediateClaims(t *testing.T) {
 	})
 }
 
+// defaultClass has all claims provisioned for which nobody asks for another class.
+func (c *cluster) defaultClass() {
+	c.provision("example.com/disk")
+	class := storageClass("usual", "example.com/disk", storagev1.VolumeBindingWaitForFirstConsumer)
+	class.Annotations = map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}
+	c.must(c.Create(c.ctx, class))
+}
+
 // provision is an external provisioner: it makes volumes for the claims that are put to it.
 func (c *cluster) provision(name string) {
 	informer, err := c.informed.GetInformer(c.ctx, &corev1.PersistentVolumeClaim{})
@@ -129,7 +137,7 @@ func (c *cluster) provision(name string) {
 		if claim.Annotations[volume.AnnStorageProvisioner] != name || node == "" || claim.Spec.VolumeName != "" {
 			return
 		}
-		v := localVolume("made-for-"+claim.Name, *claim.Spec.StorageClassName, "5Gi", node)
+		v := localVolume("made-for-"+string(claim.UID), *claim.Spec.StorageClassName, "5Gi", node)
 		v.Annotations = map[string]string{volume.AnnDynamicallyProvisioned: name}
 		v.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimDelete
 		v.Spec.ClaimRef = &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID}
@@ -151,11 +159,11 @@ func TestProvisionedVolumes(t *testing.T) {
 	}
 	for _, name := range []string{"a", "b", "c"} {
 		c.on(name, "n2")
-		c.volumePhase("made-for-"+name, corev1.VolumeBound)
+		bound := &corev1.PersistentVolumeClaim{}
+		c.must(c.Get(c.ctx, ctrlclient.ObjectKey{Namespace: "volumes", Name: name}, bound))
+		c.volumePhase("made-for-"+string(bound.UID), corev1.VolumeBound)
 	}
-	bound := &corev1.PersistentVolumeClaim{}
-	c.must(c.Get(c.ctx, ctrlclient.ObjectKey{Namespace: "volumes", Name: "a"}, bound))
-	if got := bound.Status.Capacity.Storage().String(); got != "5Gi" || bound.Status.Phase != corev1.ClaimBound {
-		t.Errorf("the claim has %s, %s", got, bound.Status.Phase)
-	}
+	until(c, &corev1.PersistentVolumeClaimList{}, "volumes", func(l *corev1.PersistentVolumeClaimList) string {
+		return want("claim", l.Items[0].Status.Capacity.Storage().String()+" "+string(l.Items[0].Status.Phase), "5Gi Bound")
+	})
 }
