@@ -99,6 +99,7 @@ func Default(objects Reader) Chain {
 		RuntimeClass{objects},
 		DefaultTolerations{},
 		DefaultStorageClass{objects},
+		DefaultIngressClass{objects},
 		StorageProtection{},
 		ClaimResize{objects},
 		NodeRestriction{},

@@ -20,6 +20,7 @@ import (
 	"github.com/gantryio/gantry/core/api/core"
 	"github.com/gantryio/gantry/core/api/discovery"
 	"github.com/gantryio/gantry/core/api/metrics"
+	"github.com/gantryio/gantry/core/api/networking"
 	"github.com/gantryio/gantry/core/api/node"
 	"github.com/gantryio/gantry/core/api/plugins"
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
@@ -50,6 +51,7 @@ func Kinds() *api.Registry {
 		core.PersistentVolumeClaims.Resource(),
 		core.PersistentVolumes.Resource(),
 		core.Pods.Resource(),
+		core.PodTemplates.Resource(),
 		core.ReplicationControllers.Resource(),
 		core.ResourceQuotas.Resource(),
 		core.Secrets.Resource(),
@@ -75,6 +77,11 @@ func Kinds() *api.Registry {
 		discovery.EndpointSlices.Resource(),
 		metrics.NodeMetrics.Resource(),
 		metrics.PodMetrics.Resource(),
+		networking.IngressClasses.Resource(),
+		networking.Ingresses.Resource(),
+		networking.IPAddresses.Resource(),
+		networking.NetworkPolicies.Resource(),
+		networking.ServiceCIDRs.Resource(),
 		node.RuntimeClasses.Resource(),
 		plugins.NodePlugins.Resource(),
 		plugins.Plugins.Resource(),
