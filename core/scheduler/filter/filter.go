@@ -4,7 +4,11 @@
 // spreading, which look at all nodes, are in the package place.
 package filter
 
-import "github.com/gantryio/gantry/core/scheduler/snapshot"
+import (
+	"slices"
+
+	"github.com/gantryio/gantry/core/scheduler/snapshot"
+)
 
 // Reason is why a node cannot take a pod.
 type Reason struct {
@@ -36,6 +40,20 @@ func Block(filters []Filter, p *snapshot.Pod) string {
 		}
 	}
 	return ""
+}
+
+// Relevant are the filters that have anything to say about the pod: those about volumes are left out when it has none.
+func Relevant(filters []Filter, p *snapshot.Pod) []Filter {
+	if p.HasVolumes() {
+		return filters
+	}
+	return slices.DeleteFunc(slices.Clone(filters), func(f Filter) bool {
+		switch f.(type) {
+		case VolumeRestrictions, NodeVolumeLimits, VolumeBinding, VolumeZone:
+			return true
+		}
+		return false
+	})
 }
 
 // Check asks the filters in order; the first that refuses ends it.

@@ -13,6 +13,7 @@ import (
 type Class struct {
 	Pod     *snapshot.Pod
 	profile *Profile
+	dynamic []filter.Filter // those of the profile that are about the pod
 	cluster *snapshot.Cluster
 
 	cursor       int64
@@ -65,7 +66,9 @@ type verdict struct {
 
 // NewClass returns a class that has looked at no node yet.
 func NewClass(p *snapshot.Pod, profile *Profile, cluster *snapshot.Cluster) *Class {
-	return &Class{Pod: p, profile: profile, cluster: cluster, reasons: map[string]int{}, fruitless: -1}
+	return &Class{
+		Pod: p, profile: profile, dynamic: filter.Relevant(profile.Dynamic, p), cluster: cluster, reasons: map[string]int{}, fruitless: -1,
+	}
 }
 
 // Refresh looks at the nodes that changed.
@@ -100,7 +103,7 @@ func (c *Class) volumesChanged() bool {
 		return false
 	}
 	c.stamp, c.fruitless, c.blocked = slices.Clone(stamp), -1, nil
-	if why := filter.Block(c.profile.Dynamic, c.Pod); why != "" {
+	if why := filter.Block(c.dynamic, c.Pod); why != "" {
 		c.blocked = []filter.Reason{{Text: why, Final: true}}
 	}
 	return true
@@ -178,12 +181,12 @@ func (c *Class) evaluate(i int) {
 // for which room is being made there.
 func (c *Class) local(n *snapshot.Node) (why []filter.Reason, special bool) {
 	if trial := c.withNominated(n); trial != nil {
-		if why := filter.Check(c.profile.Dynamic, c.Pod, trial); len(why) > 0 {
+		if why := filter.Check(c.dynamic, c.Pod, trial); len(why) > 0 {
 			return why, false
 		}
 		special = len(c.count) > 0
 	}
-	return filter.Check(c.profile.Dynamic, c.Pod, n), special
+	return filter.Check(c.dynamic, c.Pod, n), special
 }
 
 // meet learns what the node object says.

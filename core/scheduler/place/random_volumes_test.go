@@ -259,7 +259,7 @@ func (l *lab) takeVolumes(t *testing.T, seed uint64, c *Class, p *corev1.Pod, no
 // The same with pods that have little besides their claims, so that volumes decide where they go, while volumes change and
 // pods end.
 func TestVolumesSameAsReference(t *testing.T) {
-	for seed := range uint64(2 * *clusters) {
+	for seed := range uint64(*clusters) {
 		l := newLab(seed)
 		var kinds []*corev1.Pod
 		for len(kinds) < 6 {

@@ -39,7 +39,7 @@ func (t *trial) why() []filter.Reason {
 	if len(v.refused) > 0 {
 		return v.refused
 	}
-	if why := filter.Check(c.profile.Dynamic, c.Pod, t.node); len(why) > 0 {
+	if why := filter.Check(c.dynamic, c.Pod, t.node); len(why) > 0 {
 		return why
 	}
 	if why := c.outsideWhy(v, v.node); len(why) > 0 {
