@@ -22,6 +22,7 @@ import (
 	"github.com/gantryio/gantry/controllers/customresource"
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
+	"github.com/gantryio/gantry/controllers/ephemeralvolume"
 	"github.com/gantryio/gantry/controllers/garbage"
 	"github.com/gantryio/gantry/controllers/horizontalpodautoscaler"
 	"github.com/gantryio/gantry/controllers/namespace"
@@ -120,6 +121,9 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("storage-protection-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &storageprotection.Controller{Client: c}
+	})
+	add("ephemeral-volume-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &ephemeralvolume.Controller{Client: c, Recorder: r}
 	})
 	add("persistent-volume-binder", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &volumebinding.Controller{Client: c, Recorder: r}

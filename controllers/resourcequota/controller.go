@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/quota"
 )
 
 const (
@@ -47,15 +48,15 @@ type Controller struct {
 	Live client.Reader
 	// Kinds are all namespaced kinds.
 	Kinds []Kind
-	// UnderWay is what writes have been charged for in a quota whose objects may not be seen yet; nil for nothing.
-	UnderWay func(quota types.NamespacedName) corev1.ResourceList
+	// UnderWay are the charges of writes whose outcome may not be seen yet; nil for none.
+	UnderWay func(of types.NamespacedName) []quota.Charge
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
 
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
-	b := ctrl.ControllerManagedBy(mgr).Named("resourcequota").For(&corev1.ResourceQuota{}).
+	b := ctrl.ControllerManagedBy(mgr).Named("resourcequota").For(&corev1.ResourceQuota{}, ctrl.WithPredicates(respecified())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 4,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 30*time.Second),
@@ -97,7 +98,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := c.live().Get(ctx, req.NamespacedName, q); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	var underWay corev1.ResourceList
+	var underWay []quota.Charge
 	if c.UnderWay != nil {
 		underWay = c.UnderWay(req.NamespacedName)
 	}

@@ -4,17 +4,27 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/quota"
 )
 
 type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// respecified leaves out the charges, of which there is one for each object that is let in.
+func respecified() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		now := e.ObjectNew.(*corev1.ResourceQuota)
+		return !equality.Semantic.DeepEqual(now.Spec.Hard, now.Status.Hard)
+	}}
+}
 
 // events counts again when an object has gone, or uses less than before.
 func (c *Controller) events(gr schema.GroupResource) handler.EventHandler {

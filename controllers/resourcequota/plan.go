@@ -5,6 +5,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/quota"
@@ -13,9 +14,10 @@ import (
 // objects are those of a namespace that a quota may count, by kind. Kinds of which there are none are there too.
 type objects map[schema.GroupResource][]api.Object
 
-// plan returns the status that the quota should have; underWay is what has been let in and is not among the objects yet.
-func plan(q *corev1.ResourceQuota, all objects, underWay corev1.ResourceList) (status corev1.ResourceQuotaStatus, changed bool) {
+// plan returns the status that the quota should have; underWay is what has been let in and may not be among the objects yet.
+func plan(q *corev1.ResourceQuota, all objects, underWay []quota.Charge) (status corev1.ResourceQuotaStatus, changed bool) {
 	status = corev1.ResourceQuotaStatus{Hard: quota.Add(q.Spec.Hard, nil), Used: corev1.ResourceList{}}
+	seen := map[types.UID]bool{}
 	for gr, list := range all {
 		for name := range q.Spec.Hard {
 			if _, ok := status.Used[name]; !ok && quota.Counts(gr, name) {
@@ -23,12 +25,17 @@ func plan(q *corev1.ResourceQuota, all objects, underWay corev1.ResourceList) (s
 			}
 		}
 		for _, obj := range list {
+			seen[obj.GetUID()] = true
 			if quota.InScope(&q.Spec, obj) {
 				status.Used = quota.Add(status.Used, quota.Only(quota.Usage(gr, obj), q.Spec.Hard))
 			}
 		}
 	}
-	status.Used = quota.Add(status.Used, quota.Only(underWay, status.Used))
+	for _, c := range underWay {
+		if c.Object == "" || !seen[c.Object] {
+			status.Used = quota.Add(status.Used, quota.Only(c.Use, status.Used))
+		}
+	}
 	return status, !equality.Semantic.DeepEqual(status, q.Status)
 }
 

@@ -216,17 +216,21 @@ func (p *ResourceQuota) takeBack(ctx context.Context, c *charge) (again bool) {
 	return false
 }
 
-// UnderWay is what writes have been charged for in a quota that may not be seen yet among the objects. Who counts these has
-// to ask before.
-func (p *ResourceQuota) UnderWay(of types.NamespacedName) corev1.ResourceList {
+// UnderWay are the charges of writes whose outcome may not be seen yet among the objects. Who counts these has to ask before.
+func (p *ResourceQuota) UnderWay(of types.NamespacedName) []quota.Charge {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := corev1.ResourceList{}
-	for _, list := range p.charges {
+	var out []quota.Charge
+	for a, list := range p.charges {
 		for _, c := range list {
-			if c.quota == of {
-				out = quota.Add(out, c.use)
+			if c.quota != of {
+				continue
 			}
+			one := quota.Charge{Use: c.use}
+			if a.Operation == Create {
+				one.Object = a.Object.GetUID()
+			}
+			out = append(out, one)
 		}
 	}
 	return out

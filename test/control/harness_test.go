@@ -32,6 +32,7 @@ import (
 	"github.com/gantryio/gantry/controllers/customresource"
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
+	"github.com/gantryio/gantry/controllers/ephemeralvolume"
 	"github.com/gantryio/gantry/controllers/garbage"
 	"github.com/gantryio/gantry/controllers/horizontalpodautoscaler"
 	"github.com/gantryio/gantry/controllers/namespace"
@@ -183,6 +184,7 @@ func (c *cluster) manager() manager.Manager {
 		&garbage.Controller{Client: c.As("garbage-controller"), Recorder: recorder, Kinds: kinds},
 		&resourcequota.Controller{Client: c.As("resourcequota-controller"), Kinds: counted, UnderWay: c.quotas.UnderWay},
 		&storageprotection.Controller{Client: c.As("storage-protection-controller")},
+		&ephemeralvolume.Controller{Client: c.As("ephemeral-volume-controller"), Recorder: recorder},
 		&volumebinding.Controller{Client: c.As("persistent-volume-binder"), Recorder: recorder},
 		&endpointslice.Controller{Client: c.As("endpointslice-controller"), Recorder: recorder},
 	} {

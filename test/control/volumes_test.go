@@ -167,3 +167,21 @@ func TestProvisionedVolumes(t *testing.T) {
 		return want("claim", l.Items[0].Status.Capacity.Storage().String()+" "+string(l.Items[0].Status.Phase), "5Gi Bound")
 	})
 }
+
+// A pod's ephemeral volume is a claim of its own, which comes and goes with it.
+func TestEphemeralVolumes(t *testing.T) {
+	c := startVolumes(t)
+	c.defaultClass()
+	p := mounting("pod", "")
+	claim := pvc("", "", "1Gi").Spec
+	claim.StorageClassName = nil
+	p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{Spec: claim}}}
+	p.Spec.NodeSelector = map[string]string{corev1.LabelHostname: "n1"}
+	c.must(c.Create(c.ctx, p))
+	c.on("pod", "n1")
+	until(c, &corev1.PersistentVolumeClaimList{}, "volumes", func(l *corev1.PersistentVolumeClaimList) string {
+		return want("claim", l.Items[0].Name+" "+string(l.Items[0].Status.Phase), "pod-v Bound")
+	})
+	c.must(c.Delete(c.ctx, p))
+	until(c, &corev1.PersistentVolumeClaimList{}, "volumes", func(l *corev1.PersistentVolumeClaimList) string { return want("claims", len(l.Items), 0) })
+}

@@ -14,9 +14,17 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gantryio/gantry/core/api"
 )
+
+// Charge is what a write has been charged for in a quota while it is under way.
+type Charge struct {
+	// Object is the UID of an object that is being created; "" for a change of one that is there.
+	Object types.UID
+	Use    corev1.ResourceList
+}
 
 // legacy are the kinds that are also counted under their own name.
 var legacy = map[string]bool{"configmaps": true, "persistentvolumeclaims": true, "replicationcontrollers": true, "resourcequotas": true, "secrets": true, "services": true}
