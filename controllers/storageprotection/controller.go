@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -29,7 +28,7 @@ type Controller struct {
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	if err := ctrl.ControllerManagedBy(mgr).Named("pvc-protection").For(&corev1.PersistentVolumeClaim{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(claimsOf)).Complete(reconcile.Func(c.claim)); err != nil {
+		Watches(&corev1.Pod{}, handler.Funcs{UpdateFunc: ended, DeleteFunc: deleted}).Complete(reconcile.Func(c.claim)); err != nil {
 		return fmt.Errorf("protect claims: %w", err)
 	}
 	if err := ctrl.ControllerManagedBy(mgr).Named("pv-protection").For(&corev1.PersistentVolume{}).Complete(reconcile.Func(c.volume)); err != nil {
@@ -42,18 +41,6 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		return fmt.Errorf("protect classes: %w", err)
 	}
 	return nil
-}
-
-func claimsOf(_ context.Context, o client.Object) []reconcile.Request {
-	pod, ok := o.(*corev1.Pod)
-	if !ok || len(pod.Spec.Volumes) == 0 || !finished(pod) && pod.DeletionTimestamp == nil {
-		return nil // it has not stopped using them
-	}
-	var out []reconcile.Request
-	for _, name := range claims(pod) {
-		out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: pod.Namespace, Name: name}})
-	}
-	return out
 }
 
 func (c *Controller) claim(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -12,6 +13,24 @@ import (
 )
 
 type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// ended looks at the claims of a pod that has stopped using them.
+func ended(_ context.Context, e event.TypedUpdateEvent[client.Object], q requests) {
+	if now := e.ObjectNew.(*corev1.Pod); finished(now) && !finished(e.ObjectOld.(*corev1.Pod)) {
+		freed(now, q)
+	}
+}
+
+// deleted looks at the claims of a pod that has gone, however it went.
+func deleted(_ context.Context, e event.TypedDeleteEvent[client.Object], q requests) {
+	freed(e.Object.(*corev1.Pod), q)
+}
+
+func freed(pod *corev1.Pod, q requests) {
+	for _, name := range claims(pod) {
+		q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: pod.Namespace, Name: name}})
+	}
+}
 
 // released looks at the classes that a claim or volume has no longer.
 func released(_ context.Context, e event.TypedUpdateEvent[client.Object], q requests) {

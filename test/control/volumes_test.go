@@ -97,7 +97,7 @@ func TestLocalVolumes(t *testing.T) {
 	c.volumePhase("small", corev1.VolumeBound)
 	c.must(c.Delete(c.ctx, pvc("second", "", "1")))
 	until(c, &corev1.PersistentVolumeClaimList{}, "volumes", func(l *corev1.PersistentVolumeClaimList) string { return want("claims", len(l.Items), 2) })
-	c.must(c.Delete(c.ctx, mounting("other", "")))
+	c.must(c.Delete(c.ctx, mounting("other", ""), ctrlclient.GracePeriodSeconds(0))) // it goes without having been marked
 	until(c, &corev1.PersistentVolumeClaimList{}, "volumes", func(l *corev1.PersistentVolumeClaimList) string { return want("claims", len(l.Items), 1) })
 	c.volumePhase("small", corev1.VolumeReleased)
 }
