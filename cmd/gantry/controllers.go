@@ -157,8 +157,8 @@ func (s *server) kinds(keep func(*api.Resource) bool) []schema.GroupVersionKind 
 // counted lists the kinds whose objects a quota can count.
 func (s *server) counted() []resourcequota.Kind {
 	var out []resourcequota.Kind
-	for _, r := range s.registry.All() {
-		if r.Namespaced && !r.Question {
+	for _, r := range s.registry.Stored() {
+		if r.Namespaced && !r.Custom() {
 			out = append(out, resourcequota.Kind{GroupVersionKind: r.GroupVersionKind(), Plural: r.Plural})
 		}
 	}

@@ -18,21 +18,6 @@ import (
 	"github.com/gantryio/gantry/workloads/deployment"
 )
 
-// SubResource implements client.Client: scales are read past the caches, and written like everything.
-func (p *process) SubResource(name string) ctrlclient.SubResourceClient {
-	return scaleOf{p.Client.SubResource(name), p}
-}
-
-type scaleOf struct {
-	ctrlclient.SubResourceClient
-	p *process
-}
-
-func (s scaleOf) Update(ctx context.Context, obj ctrlclient.Object, opts ...ctrlclient.SubResourceUpdateOption) error {
-	target := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: obj.GetNamespace(), Name: obj.GetName()}}
-	return s.p.write(target, func() error { return s.SubResourceClient.Update(ctx, obj, opts...) })
-}
-
 // shared are the figures of pods among which a load is shared; now and then nobody answers.
 type shared struct {
 	*world

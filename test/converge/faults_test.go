@@ -3,7 +3,9 @@ package converge
 import (
 	"context"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -103,7 +105,7 @@ func (p *process) Delete(ctx context.Context, obj ctrlclient.Object, opts ...ctr
 // Status implements client.Client.
 func (p *process) Status() ctrlclient.SubResourceWriter { return statusOf{p.Client.Status(), p} }
 
-// SubResource implements client.Client.
+// SubResource implements client.Client: parts are read past the caches, and written like everything.
 func (p *process) SubResource(name string) ctrlclient.SubResourceClient {
 	return partOf{p.Client.SubResource(name), p}
 }
@@ -115,6 +117,12 @@ type partOf struct {
 
 func (s partOf) Create(ctx context.Context, obj, sub ctrlclient.Object, opts ...ctrlclient.SubResourceCreateOption) error {
 	return s.p.write(obj, func() error { return s.SubResourceClient.Create(ctx, obj, sub, opts...) })
+}
+
+// Update writes a scale; what changes is the object that it is a part of.
+func (s partOf) Update(ctx context.Context, obj ctrlclient.Object, opts ...ctrlclient.SubResourceUpdateOption) error {
+	target := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: obj.GetNamespace(), Name: obj.GetName()}}
+	return s.p.write(target, func() error { return s.SubResourceClient.Update(ctx, obj, opts...) })
 }
 
 type statusOf struct {
