@@ -90,7 +90,7 @@ func (c Config) render(m machine) ([]byte, error) {
 				// By default containerd reads every container's cgroup each second to know rates that are seldom
 				// asked for. This is as often as metrics are read.
 				"stats_collect_period": "15s",
-				"containerd":                   table{"default_runtime_name": "runc", "runtimes": table{"runc": runc}},
+				"containerd":           table{"default_runtime_name": "runc", "runtimes": table{"runc": runc}},
 				"cni": table{
 					"bin_dirs": []string{c.cniBin()}, "conf_dir": c.cniConf(), "max_conf_num": 1, "use_internal_loopback": true,
 				},
