@@ -184,6 +184,15 @@ func (c *cluster) exec(t *testing.T, namespace, pod, script string) string {
 	return c.kubectl(t, "-n", namespace, "exec", pod, "--", "sh", "-c", script)
 }
 
+// execLast runs what ends its own container, which kills it (128+SIGKILL) unless it ends before.
+func (c *cluster) execLast(t *testing.T, args ...string) {
+	t.Helper()
+	out, err := c.try("kubectl", args...)
+	if err != nil && !strings.Contains(out+err.Error(), "exit code 137") {
+		t.Fatalf("kubectl %v: %v\n%s", args, err, out)
+	}
+}
+
 func wantParts(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	for _, part := range parts {

@@ -93,7 +93,7 @@ func TestLogs(t *testing.T) {
 	wantLog("", "--since-time="+time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	wantParts(t, logs("--all-containers", "--prefix"), "[pod/talker/main] one", "[pod/talker/other] other one")
 
-	say("die")
+	shared.execLast(t, "-n", ns, "exec", "talker", "-c", "main", "--", "sh", "-c", "echo die > /tmp/say")
 	if lines.Scan() {
 		t.Errorf("followed %q after the end", lines.Text())
 	}

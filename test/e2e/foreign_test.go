@@ -190,7 +190,7 @@ func TestRuntimesSideBySide(t *testing.T) {
 		}
 	})
 	t.Run("a container that ends is started again", func(t *testing.T) {
-		c.kubectl(t, "exec", "foreign", "-c", "shell", "--", "sh", "-c", "kill 1")
+		c.execLast(t, "exec", "foreign", "-c", "shell", "--", "sh", "-c", "kill 1")
 		c.wait(t, "default", "pod/foreign", `jsonpath={.status.containerStatuses[1].restartCount}=1`)
 		c.wait(t, "default", "pod/foreign", "condition=Ready")
 	})
