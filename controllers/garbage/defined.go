@@ -3,7 +3,6 @@ package garbage
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/gantryio/gantry/core/api/apiextensions"
 )
 
 // notServed is how soon a kind is looked for again whose definition is established and which is not known here yet.
@@ -70,7 +71,7 @@ func (d *defined) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		known = false
 	}
 	d.mu.Unlock()
-	if err != nil || known || !isEstablished(crd) {
+	if err != nil || known || !apiextensions.Established(crd) {
 		return reconcile.Result{}, nil
 	}
 	gvk := schema.GroupVersionKind{Group: crd.Spec.Group, Version: served(crd), Kind: crd.Spec.Names.Kind}
@@ -109,12 +110,6 @@ func (d *defined) watch(ctx context.Context, gvk schema.GroupVersionKind, obj cl
 		}
 		return err
 	}))
-}
-
-func isEstablished(crd *apiextensionsv1.CustomResourceDefinition) bool {
-	return slices.ContainsFunc(crd.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
-		return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
-	})
 }
 
 // served is the version that is stored if it is served, or else another one that is.

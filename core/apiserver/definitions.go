@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/apiextensions"
 	"github.com/gantryio/gantry/core/api/custom"
 	"github.com/gantryio/gantry/core/api/openapi"
 	"github.com/gantryio/gantry/core/cache"
@@ -92,7 +93,7 @@ func (s *Server) serveDefinitions(ctx context.Context, col *cache.Collection) er
 	var names []string
 	for _, e := range col.Snapshot().All() {
 		crd := e.Object.(*apiextensionsv1.CustomResourceDefinition)
-		if !established(crd) {
+		if !apiextensions.Established(crd) {
 			continue
 		}
 		def := old[crd.Name]
@@ -146,12 +147,6 @@ func (s *Server) define(ctx context.Context, crd *apiextensionsv1.CustomResource
 		return nil, err
 	}
 	return &defined{from: crd, kinds: kinds}, nil
-}
-
-func established(crd *apiextensionsv1.CustomResourceDefinition) bool {
-	return slices.ContainsFunc(crd.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
-		return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
-	})
 }
 
 // servedAlike tells that nothing has changed that decides what is served.

@@ -72,6 +72,13 @@ func Internal(d *apiextensionsv1.CustomResourceDefinition) (*apiextensions.Custo
 	return out, nil
 }
 
+// Established tells that objects of the kind that a definition declares are served.
+func Established(d *apiextensionsv1.CustomResourceDefinition) bool {
+	return slices.ContainsFunc(d.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
+		return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
+	})
+}
+
 type rule func(ctx context.Context, d, old *apiextensions.CustomResourceDefinition) field.ErrorList
 
 func validateDefinition(d, old *apiextensionsv1.CustomResourceDefinition) field.ErrorList {
