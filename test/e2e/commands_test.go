@@ -119,9 +119,10 @@ func TestExec(t *testing.T) {
 	}
 	shared.refused(t, []string{"command terminated with exit code 7"}, "-n", ns, "exec", "talker", "--", "sh", "-c", "exit 7")
 	shared.refused(t, []string{`"nosuch": executable file not found in $PATH`}, "-n", ns, "exec", "talker", "--", "nosuch")
-	// script(1) gives kubectl a terminal, and the terminal a size.
+	// script(1) gives kubectl a terminal, and the terminal a size; the size
+	// travels beside the input, so the shell may read its first line before it.
 	typed := filepath.Join(binDir(), "kubectl") + " -n " + ns + " exec -it talker -c main -- sh"
-	in := "stty size; tty; test -t 0 && echo termi''nal; exit 5\n"
+	in := "until stty size 2>/dev/null; do :; done; tty; test -t 0 && echo termi''nal; exit 5\n"
 	out, err = shared.tryWith(strings.NewReader(in), "script", "-qec", "stty cols 111 rows 33; "+typed, "/dev/null")
 	if err == nil || !strings.Contains(err.Error(), "exit status") {
 		t.Errorf("exec -it ended with %v", err)
