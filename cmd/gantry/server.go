@@ -169,6 +169,7 @@ func openStore(ctx context.Context, c *config) (*store.Store, error) {
 // parts are started in this order and stopped in reverse.
 func (s *server) parts(ctx context.Context) ([]run.Part, error) {
 	parts := []run.Part{
+		{Name: "memory", Runner: run.Func(trimMemory)},
 		{Name: "store", Runner: s.store},
 		{Name: "cache", Runner: s.cache, Ready: s.cache.Synced()},
 		{Name: "apiserver", Runner: run.Func(s.serve), Ready: s.ready},

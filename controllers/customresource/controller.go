@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/apiextensions"
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // lookAgain is how often the last objects of a deleted definition are counted: their kind has no events here.
@@ -41,6 +42,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	return ctrl.ControllerManagedBy(mgr).Named("customresource").
 		For(&definition{}).
 		Watches(&definition{}, handler.EnqueueRequestsFromMapFunc(c.rivals)).
+		WithOptions(workers.Options(1)).
 		Complete(c)
 }
 

@@ -16,13 +16,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // Controller reconciles PodDisruptionBudgets.
@@ -46,10 +46,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	for _, o := range sized() {
 		b = b.Watches(o, handler.EnqueueRequestsFromMapFunc(c.relatives))
 	}
-	return b.WithOptions(controller.Options{
-		MaxConcurrentReconciles: 4,
-		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 30*time.Second),
-	}).Complete(c)
+	return b.WithOptions(workers.Options(4)).Complete(c)
 }
 
 // budgetsOf finds the budgets of a pod.

@@ -9,10 +9,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // staleAfter is how long a pod may say that it is being disrupted without being deleted.
@@ -22,7 +23,7 @@ func (c *Controller) setupStale(mgr manager.Manager) error {
 	announced := predicate.NewPredicateFuncs(func(o client.Object) bool { return disruption(o.(*corev1.Pod)) != nil })
 	return ctrl.ControllerManagedBy(mgr).Named("stale-disruption").
 		For(&corev1.Pod{}, ctrl.WithPredicates(announced)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 2}).
+		WithOptions(workers.Options(2)).
 		Complete(reconcile.Func(c.retract))
 }
 

@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // Controller reconciles pods with ephemeral volumes.
@@ -41,6 +43,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	return ctrl.ControllerManagedBy(mgr).Named("ephemeralvolume").
 		For(&corev1.Pod{}, ctrl.WithPredicates(fresh)).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.Funcs{DeleteFunc: again}).
+		WithOptions(workers.Options(1)).
 		Complete(c)
 }
 

@@ -20,12 +20,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // The indexes of every kind: by the UIDs of the owners, and by their groups and kinds.
@@ -60,10 +60,7 @@ var _ reconcile.TypedReconciler[item] = (*Controller)(nil)
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	c.cached = mgr.GetCache()
-	b := ctrl.TypedControllerManagedBy[item](mgr).Named("garbage").WithOptions(controller.TypedOptions[item]{
-		MaxConcurrentReconciles: 16,
-		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[item](5*time.Millisecond, 30*time.Second),
-	})
+	b := ctrl.TypedControllerManagedBy[item](mgr).Named("garbage").WithOptions(workers.TypedOptions[item](16))
 	for _, gvk := range c.Kinds {
 		obj := metadata(gvk)
 		if err := index(context.Background(), mgr.GetFieldIndexer(), obj); err != nil {

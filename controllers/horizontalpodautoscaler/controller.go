@@ -21,15 +21,16 @@ import (
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
-// workers is how many autoscalers are looked at at the same time: reading metrics is mostly waiting.
-const workers = 4
+// concurrency is how many autoscalers are looked at at the same time: reading metrics is mostly waiting.
+const concurrency = 4
 
 // Controller reconciles HorizontalPodAutoscalers.
 type Controller struct {
@@ -59,7 +60,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}}
 	return ctrl.ControllerManagedBy(mgr).Named("horizontalpodautoscaler").
 		For(&autoscalingv2.HorizontalPodAutoscaler{}, ctrl.WithPredicates(news)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		WithOptions(workers.Options(concurrency)).
 		Complete(c)
 }
 

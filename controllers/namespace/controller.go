@@ -20,11 +20,12 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 const (
@@ -54,10 +55,7 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	b := ctrl.ControllerManagedBy(mgr).Named("namespace").
 		For(&corev1.Namespace{}).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: 4,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 30*time.Second),
-		})
+		WithOptions(workers.Options(4))
 	for _, gvk := range c.Kinds {
 		b = b.Watches(metadata(gvk), c.contentEvents())
 	}

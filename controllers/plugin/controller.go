@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // inUse keeps a deleted Plugin until the nodes have let go of it.
@@ -41,6 +42,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		For(&v1alpha1.Plugin{}).
 		Watches(&v1alpha1.NodePlugins{}, handler.EnqueueRequestsFromMapFunc(c.all)).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(c.all), ctrl.WithPredicates(changed)).
+		WithOptions(workers.Options(1)).
 		Complete(c)
 }
 

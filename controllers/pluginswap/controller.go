@@ -16,16 +16,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 	"github.com/gantryio/gantry/core/client/owner"
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // Controller reconciles PluginSwaps.
@@ -47,9 +46,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		For(&v1alpha1.PluginSwap{}).
 		Watches(&v1alpha1.NodePlugins{}, handler.EnqueueRequestsFromMapFunc(c.running)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(c.running)).
-		WithOptions(controller.Options{
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 10*time.Second),
-		}).
+		WithOptions(workers.Options(1)).
 		Complete(c)
 }
 

@@ -13,15 +13,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/quota"
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 const (
@@ -57,10 +56,7 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	b := ctrl.ControllerManagedBy(mgr).Named("resourcequota").For(&corev1.ResourceQuota{}, ctrl.WithPredicates(respecified())).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: 4,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 30*time.Second),
-		})
+		WithOptions(workers.Options(4))
 	for _, k := range c.Kinds {
 		obj := typed(k)
 		if obj == nil {

@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // Controller reconciles claims, volumes and classes of attributes.
@@ -28,16 +30,18 @@ type Controller struct {
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	if err := ctrl.ControllerManagedBy(mgr).Named("pvc-protection").For(&corev1.PersistentVolumeClaim{}).
-		Watches(&corev1.Pod{}, handler.Funcs{UpdateFunc: ended, DeleteFunc: deleted}).Complete(reconcile.Func(c.claim)); err != nil {
+		Watches(&corev1.Pod{}, handler.Funcs{UpdateFunc: ended, DeleteFunc: deleted}).
+		WithOptions(workers.Options(1)).Complete(reconcile.Func(c.claim)); err != nil {
 		return fmt.Errorf("protect claims: %w", err)
 	}
-	if err := ctrl.ControllerManagedBy(mgr).Named("pv-protection").For(&corev1.PersistentVolume{}).Complete(reconcile.Func(c.volume)); err != nil {
+	if err := ctrl.ControllerManagedBy(mgr).Named("pv-protection").For(&corev1.PersistentVolume{}).
+		WithOptions(workers.Options(1)).Complete(reconcile.Func(c.volume)); err != nil {
 		return fmt.Errorf("protect volumes: %w", err)
 	}
 	if err := ctrl.ControllerManagedBy(mgr).Named("vac-protection").For(&storagev1.VolumeAttributesClass{}).
 		Watches(&corev1.PersistentVolume{}, handler.Funcs{UpdateFunc: released, DeleteFunc: gone}).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.Funcs{UpdateFunc: released, DeleteFunc: gone}).
-		Complete(reconcile.Func(c.class)); err != nil {
+		WithOptions(workers.Options(1)).Complete(reconcile.Func(c.class)); err != nil {
 		return fmt.Errorf("protect classes: %w", err)
 	}
 	return nil

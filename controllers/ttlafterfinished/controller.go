@@ -14,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // Controller reconciles Jobs that have a ttlSecondsAfterFinished.
@@ -29,7 +31,7 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
-	return ctrl.ControllerManagedBy(mgr).Named("ttlafterfinished").For(&batchv1.Job{}).Complete(c)
+	return ctrl.ControllerManagedBy(mgr).Named("ttlafterfinished").For(&batchv1.Job{}).WithOptions(workers.Options(1)).Complete(c)
 }
 
 // Reconcile implements reconcile.Reconciler.

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/storage"
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // Controller reconciles PersistentVolumeClaims and PersistentVolumes.
@@ -39,12 +40,12 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	if err := ctrl.ControllerManagedBy(mgr).Named("volumebinding-claims").For(&corev1.PersistentVolumeClaim{}).
 		Watches(&corev1.PersistentVolume{}, handler.EnqueueRequestsFromMapFunc(c.claimsFor)).
 		Watches(&storagev1.StorageClass{}, handler.EnqueueRequestsFromMapFunc(c.claimsFor)).
-		Complete(reconcile.Func(c.claim)); err != nil {
+		WithOptions(workers.Options(1)).Complete(reconcile.Func(c.claim)); err != nil {
 		return fmt.Errorf("bind claims: %w", err)
 	}
 	if err := ctrl.ControllerManagedBy(mgr).Named("volumebinding-volumes").For(&corev1.PersistentVolume{}).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(c.volumesOf)).
-		Complete(reconcile.Func(c.volume)); err != nil {
+		WithOptions(workers.Options(1)).Complete(reconcile.Func(c.volume)); err != nil {
 		return fmt.Errorf("bind volumes: %w", err)
 	}
 	return nil

@@ -18,15 +18,14 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/client/owner"
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // What the waits after failures are unless the controller says otherwise.
@@ -35,8 +34,8 @@ const (
 	defaultMaxBackoff = 10 * time.Minute
 )
 
-// workers is how many jobs are dealt with at a time; nearly all of that time they wait for writes.
-const workers = 32
+// concurrency is how many jobs are dealt with at a time; nearly all of that time they wait for writes.
+const concurrency = 32
 
 // recheck is how long a reconcile waits at most for the events of what this process wrote.
 const recheck = 5 * time.Second
@@ -69,24 +68,19 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	if err := owner.Index(context.Background(), mgr.GetFieldIndexer(), &corev1.Pod{}); err != nil {
 		return err
 	}
-	options := controller.Options{
-		MaxConcurrentReconciles: workers,
-		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 30*time.Second),
-	}
 	err := ctrl.ControllerManagedBy(mgr).Named("job").
 		For(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(c.jobsOf)).
-		WithOptions(options).
+		WithOptions(workers.Options(concurrency)).
 		Complete(c)
 	if err != nil {
 		return err
 	}
 	strays := &strays{c}
-	options.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 30*time.Second)
 	return ctrl.ControllerManagedBy(mgr).Named("job-strays").
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(strays.candidate)).
 		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(strays.podsOf)).
-		WithOptions(options).
+		WithOptions(workers.Options(concurrency)).
 		Complete(strays)
 }
 
