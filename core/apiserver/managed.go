@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -15,13 +16,15 @@ import (
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/custom"
+	"github.com/gantryio/gantry/core/apiserver/ownership"
 )
 
 // managers holds the field managers of server-side apply, one for each kind and subresource.
 type managers struct {
-	converter func() managedfields.TypeConverter
+	converter func() *trusting
 	versions  runtime.ObjectConvertor
 	byTarget  sync.Map // managedTarget → *managedfields.FieldManager
+	shapes    sync.Map // *api.Resource → shapes
 	learned   sync.Map // *api.Resource of a defined kind → managedfields.TypeConverter
 }
 
@@ -32,7 +35,7 @@ type managedTarget struct {
 
 func (m *managers) init(registry *api.Registry) {
 	m.versions = convertor{runtime.UnsafeObjectConvertor(scheme.Scheme), registry}
-	m.converter = sync.OnceValue(func() managedfields.TypeConverter {
+	m.converter = sync.OnceValue(func() *trusting {
 		return &trusting{TypeConverter: converters{
 			Kubernetes: applyconfigurations.NewTypeConverter(scheme.Scheme), others: otherConverters(),
 		}}
@@ -103,22 +106,56 @@ func (c creater) New(gvk schema.GroupVersionKind) (runtime.Object, error) {
 	return obj, nil
 }
 
-// resetFields are those that a write of the target cannot set, and so must not own.
+// shapes are what an object consists of for a write of itself and one of its status, nil when both are left to the
+// library.
+type shapes struct {
+	object, status *ownership.Shape
+	empty          api.Object // with a kind and version, what there is before a create
+}
+
+func (m *managers) shapesOf(r *api.Resource) shapes {
+	if have, ok := m.shapes.Load(r); ok {
+		return have.(shapes)
+	}
+	var made shapes
+	if !r.Custom() {
+		if known, err := m.converter().shape(r.GroupVersionKind()); err == nil {
+			whole := ownership.ShapeOf(reflect.TypeOf(r.New()).Elem(), known.schema, known.ref)
+			made = shapes{whole.Except(resetPaths(r, "")...), whole.Except(resetPaths(r, "status")...), r.New()}
+			r.SetType(made.empty)
+		}
+	}
+	m.shapes.Store(r, made)
+	return made
+}
+
+// resetPaths are the fields that a write of the target cannot set, and so must not own.
+func resetPaths(r *api.Resource, subresource string) [][]string {
+	switch {
+	case !r.HasStatus:
+		return nil
+	case subresource != "status":
+		return [][]string{{"status"}}
+	case r.StatusMetadata:
+		return [][]string{{"spec"}, {"metadata", "finalizers"}, {"metadata", "ownerReferences"}}
+	default:
+		return [][]string{{"spec"}, {"metadata", "finalizers"}, {"metadata", "ownerReferences"}, {"metadata", "labels"}, {"metadata", "annotations"}}
+	}
+}
+
+// resetFields are the resetPaths as the library wants them.
 func resetFields(r *api.Resource, subresource string) map[fieldpath.APIVersion]fieldpath.Filter {
-	if !r.HasStatus {
+	paths := resetPaths(r, subresource)
+	if len(paths) == 0 {
 		return nil
 	}
-	set := fieldpath.NewSet(fieldpath.MakePathOrDie("status"))
-	if subresource == "status" {
-		set = fieldpath.NewSet(
-			fieldpath.MakePathOrDie("spec"),
-			fieldpath.MakePathOrDie("metadata", "finalizers"),
-			fieldpath.MakePathOrDie("metadata", "ownerReferences"),
-		)
-		if !r.StatusMetadata {
-			set.Insert(fieldpath.MakePathOrDie("metadata", "labels"))
-			set.Insert(fieldpath.MakePathOrDie("metadata", "annotations"))
+	set := fieldpath.NewSet()
+	for _, path := range paths {
+		var at fieldpath.Path
+		for _, name := range path {
+			at = append(at, fieldpath.PathElement{FieldName: &name})
 		}
+		set.Insert(at)
 	}
 	return map[fieldpath.APIVersion]fieldpath.Filter{
 		fieldpath.APIVersion(r.APIVersion()):          fieldpath.NewExcludeSetFilter(set),
@@ -138,7 +175,10 @@ func (d defaulter) Default(in runtime.Object) {
 // track records in obj's managedFields what q's manager changed since old. Subresources other than
 // status and scale change the object itself.
 func (s *Server) track(q *api.Request, obj, old api.Object) error {
-	if q.Applied || old == nil && ownAll(q.Resource, obj, manager(q), time.Now()) {
+	if q.Applied {
+		return nil
+	}
+	if s.trackQuickly(q, obj, old) {
 		return nil
 	}
 	m, err := s.managed.of(q.Spoken(), managedSubresource(q))
@@ -152,25 +192,41 @@ func (s *Server) track(q *api.Request, obj, old api.Object) error {
 		live = q.Resource.New()
 		q.Resource.SetType(live)
 	}
-	if old == nil || !q.Resource.HasStatus || setsStatus(q) {
-		m.UpdateNoErrors(live, obj, manager(q))
-		wholeSeconds(obj)
-		return nil
-	}
-	// A write changes either the status or the rest, and the library would compare both, which is most of
-	// the work. What neither side has is owned and disowned by nobody.
-	changed := q.Resource.ShallowCopy(obj)
-	for _, half := range []api.Object{live, changed} {
-		if q.Subresource == "status" {
-			q.Resource.ClearBody(half)
-		} else {
-			q.Resource.CopyStatus(half, nil)
-		}
-	}
-	m.UpdateNoErrors(live, changed, manager(q))
-	obj.SetManagedFields(changed.GetManagedFields())
+	m.UpdateNoErrors(live, obj, manager(q))
 	wholeSeconds(obj)
 	return nil
+}
+
+// trackQuickly does without the library, unless the write is an unusual one.
+func (s *Server) trackQuickly(q *api.Request, obj, old api.Object) bool {
+	subresource := managedSubresource(q)
+	if q.Spoken() != q.Resource.Stored() || subresource == "scale" {
+		return false
+	}
+	known := s.managed.shapesOf(q.Resource)
+	shape := known.object
+	if subresource == "status" {
+		shape = known.status
+	}
+	if shape == nil {
+		return false
+	}
+	creates := old == nil
+	if creates {
+		old = known.empty
+	}
+	entries := old.GetManagedFields()
+	// Those that a client sends along with the object count, but not those along with its status.
+	if subresource == "" && !ownership.Same(entries, obj.GetManagedFields()) || creates && obj.GetManagedFields() != nil {
+		return false
+	}
+	updated, ok := shape.Update(old, obj, entries, ownership.Write{
+		Manager: manager(q), Subresource: subresource, APIVersion: q.Resource.APIVersion(), At: time.Now(), Creates: creates,
+	})
+	if ok {
+		obj.SetManagedFields(updated)
+	}
+	return ok
 }
 
 // wholeSeconds makes the times of managedFields what the store will return.
