@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/gantryio/gantry/controllers/apiservice"
 	"github.com/gantryio/gantry/controllers/clusterrole"
 	"github.com/gantryio/gantry/controllers/customresource"
 	"github.com/gantryio/gantry/controllers/disruption"
@@ -119,6 +121,12 @@ func (s *server) controllers(ctx context.Context) []controller {
 	add("customresource-controller", func(ctrlclient.Client, record.EventRecorder) controller {
 		return &customresource.Controller{Client: s.client, Now: time.Now} // the server's own, which may delete anything
 	})
+	add("apiservice-controller", func(ctrlclient.Client, record.EventRecorder) controller {
+		return &apiservice.Controller{
+			Client: s.client, // the server's own, which may register anything
+			Now:    time.Now, Builtin: s.versions(false), Computed: s.versions(true), Check: s.api.CheckAPIService,
+		}
+	})
 	add("storage-protection-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &storageprotection.Controller{Client: c}
 	})
@@ -149,6 +157,17 @@ func (s *server) kinds(keep func(*api.Resource) bool) []schema.GroupVersionKind 
 	for _, r := range s.registry.Stored() {
 		if keep(r) {
 			out = append(out, r.GroupVersionKind())
+		}
+	}
+	return out
+}
+
+// versions lists the group versions that are built in and computed or not.
+func (s *server) versions(computed bool) []schema.GroupVersion {
+	var out []schema.GroupVersion
+	for _, r := range s.registry.Builtin() {
+		if gv := r.GroupVersionKind().GroupVersion(); r.Computed == computed && !slices.Contains(out, gv) {
+			out = append(out, gv)
 		}
 	}
 	return out

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/gantryio/gantry/core/apiserver"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/pki"
 )
@@ -52,6 +53,21 @@ func (s *server) agentTransport() http.RoundTripper {
 		},
 		MaxIdleConnsPerHost: 4,
 	}
+}
+
+// frontProxy is by which aggregated API servers know this server. Its authority signs nothing else, for whoever has such a
+// certificate may name any user to them.
+func (s *server) frontProxy() (*apiserver.FrontProxy, error) {
+	const name = "front-proxy-client"
+	authority, err := pki.Open(s.path("pki/front-proxy"))
+	if err != nil {
+		return nil, err
+	}
+	pair, err := authority.Issue("client", pki.Identity{CommonName: name})
+	if err != nil {
+		return nil, err
+	}
+	return &apiserver.FrontProxy{Certificate: pair.TLS(), CA: authority.CertPEM, Names: []string{name}}, nil
 }
 
 type failing struct{ err error }

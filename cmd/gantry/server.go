@@ -105,7 +105,12 @@ func newServer(ctx context.Context, c *config) (*server, error) {
 		s.close()
 		return nil, err
 	}
-	s.assemble(&auth.Tokens{Key: key})
+	proxy, err := s.frontProxy()
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.assemble(&auth.Tokens{Key: key}, proxy)
 	return s, s.writeKubeconfig()
 }
 
@@ -114,7 +119,7 @@ func (s *server) close() {
 	s.listener.Close()
 }
 
-func (s *server) assemble(tokens *auth.Tokens) {
+func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 	s.cache = cache.New(s.store, s.registry)
 	serviceRange := netip.MustParsePrefix(s.serviceRange) // complete has checked it
 	roles := auth.NewRBAC(s.cache, s.registry)
@@ -129,6 +134,8 @@ func (s *server) assemble(tokens *auth.Tokens) {
 		Tokens:        tokens,
 		Authorizer:    may,
 		Admission:     append(admission.Default(objects), admission.Escalation{RBAC: roles, May: may}, s.quotas),
+		FrontProxy:    proxy,
+		ClientCA:      s.authority.CertPEM,
 		ServiceRange:  serviceRange,
 		OpenAPI:       openapi.Handler{},
 		Metrics:       []prometheus.Collector{pluginhost.Calls},
@@ -174,6 +181,7 @@ func (s *server) parts(ctx context.Context) ([]run.Part, error) {
 		{Name: "cache", Runner: s.cache, Ready: s.cache.Synced()},
 		{Name: "apiserver", Runner: run.Func(s.serve), Ready: s.ready},
 		{Name: "definitions", Runner: run.Func(s.api.FollowDefinitions)},
+		{Name: "API services", Runner: run.Func(s.api.FollowAPIServices)},
 		{Name: "client cache", Runner: run.Func(s.clientCache.Start)},
 	}
 	if len(s.etcdEndpoints) > 0 {

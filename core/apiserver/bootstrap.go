@@ -36,6 +36,11 @@ func (s *Server) Bootstrap(ctx context.Context, address string, port int32) erro
 	if err := s.bootstrapRoles(ctx); err != nil {
 		return err
 	}
+	if s.FrontProxy != nil {
+		if err := s.ensure(ctx, s.delegatedAuthentication()); err != nil {
+			return err
+		}
+	}
 	for _, obj := range s.kubernetesService(address, port) {
 		if err := s.ensure(ctx, obj); err != nil {
 			return err
@@ -74,6 +79,23 @@ func (s *Server) kubernetesService(address string, port int32) []api.Object {
 			ObjectMeta: slice, AddressType: discoveryv1.AddressTypeIPv4,
 			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{address}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
 			Ports:     []discoveryv1.EndpointPort{{Name: &https, Port: &port, Protocol: &tcp}},
+		},
+	}
+}
+
+// delegatedAuthentication is where aggregated API servers learn whom to believe, in the words of Kubernetes.
+func (s *Server) delegatedAuthentication() *corev1.ConfigMap {
+	list := func(words ...string) string { return string(mustJSON(words)) }
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "extension-apiserver-authentication"},
+		Data: map[string]string{
+			"client-ca-file":                     string(s.ClientCA),
+			"requestheader-allowed-names":        list(s.FrontProxy.Names...),
+			"requestheader-client-ca-file":       string(s.FrontProxy.CA),
+			"requestheader-extra-headers-prefix": list("X-Remote-Extra-"),
+			"requestheader-group-headers":        list("X-Remote-Group"),
+			"requestheader-uid-headers":          list("X-Remote-Uid"),
+			"requestheader-username-headers":     list("X-Remote-User"),
 		},
 	}
 }
@@ -127,6 +149,9 @@ func (s *Server) bootstrapRoles(ctx context.Context) error {
 	}
 	for _, binding := range auth.BootstrapBindings() {
 		g.Go(func() error { return s.ensureAny(ctx, binding) })
+	}
+	for _, obj := range auth.BootstrapLocal() {
+		g.Go(func() error { return s.ensureAny(ctx, obj) })
 	}
 	return g.Wait()
 }

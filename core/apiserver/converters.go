@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
 
 	"github.com/gantryio/gantry/core/api/openapi"
@@ -42,7 +43,7 @@ func (c converters) TypedToObject(v *typed.TypedValue) (runtime.Object, error) {
 // otherConverters go by the schemas that are published. Without them they deduce what they can.
 func otherConverters() map[string]managedfields.TypeConverter {
 	out := map[string]managedfields.TypeConverter{}
-	for _, gv := range []schema.GroupVersion{v1alpha1.GroupVersion, apiextensionsv1.SchemeGroupVersion} {
+	for _, gv := range []schema.GroupVersion{v1alpha1.GroupVersion, apiextensionsv1.SchemeGroupVersion, apiregistrationv1.SchemeGroupVersion} {
 		schemas, err := openapi.Schemas(gv)
 		if err == nil {
 			out[gv.Group], err = managedfields.NewTypeConverter(schemas, false)

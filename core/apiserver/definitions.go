@@ -127,8 +127,7 @@ func (s *Server) serveDefinitions(ctx context.Context, col *cache.Collection) er
 			s.Cache.Forget(def.kinds[0].Resource)
 		}
 	}
-	fresh := newDiscovery(s.Registry)
-	s.discovery.Store(&fresh)
+	s.announce()
 	return nil
 }
 
@@ -192,13 +191,17 @@ func (s *Server) definedDocument(path string) (doc []byte, paths []string) {
 func (s *Server) serveDefinedOpenAPI(w http.ResponseWriter, req *http.Request, path string) bool {
 	s.SyncDefinitions(req.Context())
 	path = strings.TrimPrefix(strings.TrimPrefix(path, "openapi/v3"), "/")
+	if r := s.remoteOf(strings.Split(path, "/")); r != nil {
+		s.serveRemoteOpenAPI(w, req, r)
+		return true
+	}
 	doc, paths := s.definedDocument(path)
-	if path == "" && len(paths) > 0 && s.OpenAPI != nil {
+	if path == "" && s.OpenAPI != nil {
 		more := map[string]string{}
 		for _, p := range paths {
 			more[p] = fmt.Sprintf("/openapi/v3/%s?hash=%X", p, s.definitions.seen.Load())
 		}
-		openapi.ServeIndex(w, more)
+		openapi.ServeIndex(w, s.withRemoteOpenAPI(req.Context(), more))
 		return true
 	}
 	if doc == nil {

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -11,8 +12,10 @@ import (
 	discoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/apiregistration"
 )
 
 // discovery is what clients learn the API from: documents by path, made once.
@@ -28,13 +31,17 @@ type document struct {
 
 var allVerbs = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 
-func newDiscovery(g *api.Registry) discovery {
+func newDiscovery(g *api.Registry, remotes map[schema.GroupVersion]*remote) discovery {
 	d := discovery{plain: map[string][]byte{}, aggregated: map[string]document{}}
 	var groups []metav1.APIGroup
-	for _, gv := range g.GroupVersions() {
+	versions := announcedVersions(g, remotes)
+	for _, v := range versions {
+		gv := v.gv
 		list := metav1.APIResourceList{
 			TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: gv.String(),
-			APIResources: resourcesOf(g, gv),
+		}
+		if v.remote == nil { // another server answers for its own
+			list.APIResources = resourcesOf(g, gv)
 		}
 		if gv.Group == "" {
 			d.plain["api/"+gv.Version] = mustJSON(list)
@@ -62,9 +69,47 @@ func newDiscovery(g *api.Registry) discovery {
 		groups[i].TypeMeta = metav1.TypeMeta{}
 	}
 	d.plain["apis"] = mustJSON(metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: groups})
-	d.aggregated["api"] = aggregate(g, func(gv schema.GroupVersion) bool { return gv.Group == "" })
-	d.aggregated["apis"] = aggregate(g, func(gv schema.GroupVersion) bool { return gv.Group != "" })
+	d.aggregated["api"] = aggregate(g, versions, func(gv schema.GroupVersion) bool { return gv.Group == "" })
+	d.aggregated["apis"] = aggregate(g, versions, func(gv schema.GroupVersion) bool { return gv.Group != "" })
 	return d
+}
+
+// announcedVersion is a group version that is served here or, when remote is set, elsewhere.
+type announcedVersion struct {
+	gv       schema.GroupVersion
+	priority apiregistration.Priority
+	remote   *remote
+}
+
+// announcedVersions is the order of discovery, by which clients choose between groups that have a word in common: by the
+// priority of the group and then of the version.
+func announcedVersions(g *api.Registry, remotes map[schema.GroupVersion]*remote) []announcedVersion {
+	var out []announcedVersion
+	for _, gv := range g.GroupVersions() {
+		if remotes[gv] != nil {
+			continue
+		}
+		v := announcedVersion{gv: gv, priority: apiregistration.DefinedPriority()}
+		if slices.ContainsFunc(g.Builtin(), func(r *api.Resource) bool { return r.GroupVersionKind().GroupVersion() == gv }) {
+			v.priority = apiregistration.PriorityOf(gv)
+		}
+		out = append(out, v)
+	}
+	for gv, r := range remotes {
+		p := apiregistration.Priority{Group: r.from.Spec.GroupPriorityMinimum, Version: r.from.Spec.VersionPriority}
+		out = append(out, announcedVersion{gv: gv, priority: p, remote: r})
+	}
+	highest := map[string]int32{}
+	for _, v := range out {
+		highest[v.gv.Group] = max(highest[v.gv.Group], v.priority.Group)
+	}
+	slices.SortFunc(out, func(a, b announcedVersion) int {
+		return cmp.Or(
+			cmp.Compare(highest[b.gv.Group], highest[a.gv.Group]), strings.Compare(a.gv.Group, b.gv.Group),
+			cmp.Compare(b.priority.Version, a.priority.Version), version.CompareKubeAwareVersionStrings(b.gv.Version, a.gv.Version),
+		)
+	})
+	return out
 }
 
 func resourcesOf(g *api.Registry, gv schema.GroupVersion) []metav1.APIResource {
@@ -122,18 +167,22 @@ func subresourcesOf(r *api.Resource) []announced {
 	return out
 }
 
-func aggregate(g *api.Registry, keep func(schema.GroupVersion) bool) document {
+func aggregate(g *api.Registry, versions []announcedVersion, keep func(schema.GroupVersion) bool) document {
 	list := discoveryv2.APIGroupDiscoveryList{
 		TypeMeta: metav1.TypeMeta{Kind: "APIGroupDiscoveryList", APIVersion: "apidiscovery.k8s.io/v2"},
 		Items:    []discoveryv2.APIGroupDiscovery{},
 	}
-	for _, gv := range g.GroupVersions() {
+	for _, v := range versions {
+		gv := v.gv
 		if !keep(gv) {
 			continue
 		}
 		version := discoveryv2.APIVersionDiscovery{Version: gv.Version, Freshness: discoveryv2.DiscoveryFreshnessCurrent}
+		if v.remote != nil {
+			version = v.remote.announced()
+		}
 		for _, r := range g.All() {
-			if r.GroupVersionResource().GroupVersion() == gv {
+			if v.remote == nil && r.GroupVersionResource().GroupVersion() == gv {
 				version.Resources = append(version.Resources, aggregateResource(r))
 			}
 		}
@@ -169,6 +218,7 @@ const aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupD
 
 func (s *Server) serveDiscovery(w http.ResponseWriter, req *http.Request, path string) {
 	s.SyncDefinitions(req.Context())
+	s.awaitKinds(req.Context())
 	known := s.discovery.Load()
 	if doc, ok := known.aggregated[path]; ok && strings.Contains(req.Header.Get("Accept"), "v=v2;as=APIGroupDiscoveryList") {
 		etag := `"` + doc.etag + `"`

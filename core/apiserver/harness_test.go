@@ -86,9 +86,19 @@ func startCluster(dir string) (*cluster, func(), error) {
 		cancel()
 		return nil, nil, err
 	}
+	proxy, err := pki.Open(dir + "/front-proxy")
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	proxied, err := proxy.Issue("client", pki.Identity{CommonName: "front-proxy-client"})
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
 	registry := all.Kinds()
 	c.cache = cache.New(c.store, registry)
-	done := make(chan struct{})
+	done, followed := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = c.cache.Run(ctx)
@@ -100,6 +110,9 @@ func startCluster(dir string) (*cluster, func(), error) {
 		}
 		cancel()
 		<-done
+		if c.api != nil {
+			<-followed
+		}
 		c.store.Close()
 	}
 	<-c.cache.Synced()
@@ -115,8 +128,15 @@ func startCluster(dir string) (*cluster, func(), error) {
 		Checks:        []apiserver.Check{{Name: "ping", Probe: func(context.Context) error { return nil }}},
 		Agents:        http.DefaultTransport,
 		Pods:          echo{},
+		FrontProxy:    &apiserver.FrontProxy{Certificate: proxied.TLS(), CA: proxy.CertPEM, Names: []string{"front-proxy-client"}},
+		ClientCA:      c.authority.CertPEM,
+		Dial:          dialLed,
 	}
 	c.api.Init()
+	go func() {
+		defer close(followed)
+		_ = c.api.FollowAPIServices(ctx)
+	}()
 	c.api.LoadAllocations()
 	if err := c.api.Bootstrap(ctx, "192.0.2.1", 6443); err != nil {
 		stop()

@@ -77,6 +77,10 @@ func (s *Server) recovered(w http.ResponseWriter, req *http.Request) {
 func (s *Server) route(w http.ResponseWriter, req *http.Request) {
 	path := strings.Trim(req.URL.Path, "/")
 	parts := strings.Split(path, "/")
+	if r := s.remoteOf(parts); r != nil {
+		s.serveRemote(w, req, r)
+		return
+	}
 	resource := parts[0] == "api" && len(parts) > 2 || parts[0] == "apis" && len(parts) > 3
 	if !resource {
 		if err := s.authorizePath(req); err != nil {

@@ -124,8 +124,8 @@ func serveProfile(w http.ResponseWriter, req *http.Request, name string) {
 
 func (s *Server) paths() []string {
 	out := []string{"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
-	for _, gv := range s.Registry.GroupVersions() {
-		if gv.Group != "" {
+	for _, v := range announcedVersions(s.Registry, *s.aggregation.remotes.Load()) {
+		if gv := v.gv; gv.Group != "" {
 			out = append(out, "/apis/"+gv.Group, "/apis/"+gv.String())
 		}
 	}

@@ -8,11 +8,13 @@ package apiserver
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/gantryio/gantry/core/admission"
@@ -43,6 +45,12 @@ type Server struct {
 	Agents http.RoundTripper
 	// Pods reaches what runs in pods, for the proxy subresources; connections are made directly when nil.
 	Pods http.RoundTripper
+	// FrontProxy and ClientCA, in PEM, are published for aggregated API servers: who passes requests on to them, and who signs
+	// the certificates of clients. Without a FrontProxy they cannot tell who asks.
+	FrontProxy *FrontProxy
+	ClientCA   []byte
+	// Dial connects to aggregated API servers; connections are made directly when nil.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// ServiceRange is where cluster IPs come from.
 	ServiceRange netip.Prefix
 	// NodePorts is the first and the last node port; 30000 to 32767 when zero.
@@ -59,6 +67,7 @@ type Server struct {
 	managed     managers
 	discovery   atomic.Pointer[discovery]
 	definitions definitions
+	aggregation aggregation
 	ips         *ipAllocator
 	ports       *portAllocator
 	subs        map[subresource]subHandler
@@ -73,8 +82,8 @@ type Server struct {
 // Init prepares the server; the fields must not change afterwards.
 func (s *Server) Init() {
 	s.managed.init(s.Registry)
-	known := newDiscovery(s.Registry)
-	s.discovery.Store(&known)
+	s.aggregation.remotes.Store(&map[schema.GroupVersion]*remote{})
+	s.announce()
 	s.ips = newIPAllocator(s.ServiceRange)
 	if s.NodePorts == [2]int32{} {
 		s.NodePorts = [2]int32{30000, 32767}

@@ -4,6 +4,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // The rules that people of a Kubernetes cluster expect to find; see
@@ -159,4 +161,27 @@ func bootstrapBinding(role string, groups ...string) *rbacv1.ClusterRoleBinding 
 		b.Subjects = append(b.Subjects, rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: g})
 	}
 	return b
+}
+
+// BootstrapLocal are the roles and bindings of single namespaces that every cluster has.
+func BootstrapLocal() []api.Object {
+	const reader = "extension-apiserver-authentication-reader"
+	meta := func(name string) metav1.ObjectMeta {
+		out := bootstrapMeta(name)
+		out.Namespace = metav1.NamespaceSystem
+		return out
+	}
+	rule := allow(read, "", "configmaps")
+	rule.ResourceNames = []string{"extension-apiserver-authentication"}
+	return []api.Object{
+		&rbacv1.Role{ObjectMeta: meta(reader), Rules: []rbacv1.PolicyRule{rule}},
+		&rbacv1.RoleBinding{
+			ObjectMeta: meta("system::" + reader),
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: reader},
+			Subjects: []rbacv1.Subject{
+				{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user.KubeControllerManager},
+				{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user.KubeScheduler},
+			},
+		},
+	}
 }

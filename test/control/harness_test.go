@@ -5,6 +5,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -29,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/gantryio/gantry/controllers/apiservice"
 	"github.com/gantryio/gantry/controllers/customresource"
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
@@ -73,6 +75,8 @@ type cluster struct {
 	ahead atomic.Int64
 	// load is what each running pod is pretended to use, in thousandths of a core.
 	load atomic.Int64
+	// backend is where everything leads that is dialed for an APIService.
+	backend string
 }
 
 func (c *cluster) clock() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
@@ -91,6 +95,9 @@ func start(t *testing.T) *cluster {
 	srv := &apiserver.Server{
 		Registry: c.registry, Store: st, Cache: watched, ServiceRange: netip.MustParsePrefix("10.96.0.0/16"),
 		Admission: append(admission.Default(objects), c.quotas),
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, c.backend)
+		},
 	}
 	srv.Init()
 	c.server = srv
@@ -183,6 +190,7 @@ func (c *cluster) manager() manager.Manager {
 		&serviceaccount.Controller{Client: c.As("serviceaccount-controller"), CA: []byte("certificate")},
 		&garbage.Controller{Client: c.As("garbage-controller"), Recorder: recorder, Kinds: kinds},
 		&resourcequota.Controller{Client: c.As("resourcequota-controller"), Kinds: counted, UnderWay: c.quotas.UnderWay},
+		&apiservice.Controller{Client: c.Client, Now: time.Now, Builtin: c.registry.GroupVersions(), Check: c.server.CheckAPIService},
 		&storageprotection.Controller{Client: c.As("storage-protection-controller")},
 		&ephemeralvolume.Controller{Client: c.As("ephemeral-volume-controller"), Recorder: recorder},
 		&volumebinding.Controller{Client: c.As("persistent-volume-binder"), Recorder: recorder},

@@ -7,10 +7,12 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/apiextensions"
+	"github.com/gantryio/gantry/core/api/apiregistration"
 	"github.com/gantryio/gantry/core/api/apps"
 	"github.com/gantryio/gantry/core/api/authentication"
 	"github.com/gantryio/gantry/core/api/authorization"
@@ -34,6 +36,7 @@ import (
 var register = sync.OnceFunc(func() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme.Scheme))
 	utilruntime.Must(apiextensionsv1.AddToScheme(scheme.Scheme))
+	utilruntime.Must(apiregistrationv1.AddToScheme(scheme.Scheme))
 	utilruntime.Must(metricsv1beta1.AddToScheme(scheme.Scheme))
 })
 
@@ -58,6 +61,7 @@ func Kinds() *api.Registry {
 		core.ServiceAccounts.Resource(),
 		core.Services.Resource(),
 		apiextensions.CustomResourceDefinitions.Resource(),
+		apiregistration.APIServices.Resource(),
 		apps.ControllerRevisions.Resource(),
 		apps.DaemonSets.Resource(),
 		apps.Deployments.Resource(),

@@ -30,6 +30,7 @@ func TestKeys(t *testing.T) {
 		"daemonsets": "/registry/daemonsets/a/b", "statefulsets": "/registry/statefulsets/a/b", "poddisruptionbudgets": "/registry/poddisruptionbudgets/a/b",
 		"persistentvolumeclaims": "/registry/persistentvolumeclaims/a/b", "persistentvolumes": "/registry/persistentvolumes/b", "replicationcontrollers": "/registry/controllers/a/b",
 		"customresourcedefinitions": "/registry/apiextensions.k8s.io/customresourcedefinitions/b",
+		"apiservices":               "/registry/apiregistration.k8s.io/apiservices/b",
 		"horizontalpodautoscalers":  "/registry/horizontalpodautoscalers/a/b",
 		"cronjobs":                  "/registry/cronjobs/a/b", "jobs": "/registry/jobs/a/b",
 		"roles": "/registry/roles/a/b", "rolebindings": "/registry/rolebindings/a/b",
