@@ -96,9 +96,9 @@ func (s *Server) syncAPIServices() {
 		return
 	}
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	changed := col.Changed()
 	if changed <= a.seen.Load() {
-		a.mu.Unlock()
 		return
 	}
 	old, now := *a.remotes.Load(), map[schema.GroupVersion]*remote{}
@@ -114,11 +114,10 @@ func (s *Server) syncAPIServices() {
 		}
 	}
 	a.remotes.Store(&now)
-	a.seen.Store(changed)
-	a.mu.Unlock()
 	if len(old) > 0 || len(now) > 0 {
 		s.announce()
 	}
+	a.seen.Store(changed) // from here on nobody waits
 }
 
 func (s *Server) newRemote(from *apiregistrationv1.APIService, old map[schema.GroupVersion]*remote) *remote {
