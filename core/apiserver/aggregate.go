@@ -34,7 +34,7 @@ const refreshTime = time.Minute
 type aggregation struct {
 	mu      sync.Mutex
 	seen    atomic.Int64 // revision of the last change that was looked at
-	remotes atomic.Pointer[map[schema.GroupVersion]*remote]
+	remotes atomic.Pointer[remotes]
 	// announcing orders those who make the discovery documents anew.
 	announcing sync.Mutex
 }
@@ -48,6 +48,8 @@ type remote struct {
 	transport *http.Transport
 	known     *remoteKinds
 }
+
+type remotes map[schema.GroupVersion]*remote
 
 var apiServiceKind = apiregistrationv1.SchemeGroupVersion.WithResource("apiservices")
 
@@ -101,7 +103,7 @@ func (s *Server) syncAPIServices() {
 	if changed <= a.seen.Load() {
 		return
 	}
-	old, now := *a.remotes.Load(), map[schema.GroupVersion]*remote{}
+	old, now := *a.remotes.Load(), remotes{}
 	for _, e := range col.Snapshot().All() {
 		if from := e.Object.(*apiregistrationv1.APIService); apiregistration.Remote(from) {
 			r := s.newRemote(from, old)
@@ -120,7 +122,7 @@ func (s *Server) syncAPIServices() {
 	a.seen.Store(changed) // from here on nobody waits
 }
 
-func (s *Server) newRemote(from *apiregistrationv1.APIService, old map[schema.GroupVersion]*remote) *remote {
+func (s *Server) newRemote(from *apiregistrationv1.APIService, old remotes) *remote {
 	r := &remote{
 		gv: schema.GroupVersion{Group: from.Spec.Group, Version: from.Spec.Version}, from: from,
 		available: apiregistration.Available(from),

@@ -242,5 +242,23 @@ func TestAggregatedServerOfOld(t *testing.T) {
 	if doc := string(c.request(t, "GET", "/apis", "", "Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList").Body); !strings.Contains(doc, `"subresource":"echo"`) {
 		t.Error("the older form of discovery was not taken")
 	}
+	c.wantDescribed(t, "Flunder is nothing.", "/apis/"+gv.String()+"/flunders")
 	c.request(t, "DELETE", "/apis/apiregistration.k8s.io/v1/apiservices/"+svc.Name, "")
+}
+
+// wantDescribed looks for a text and a path in the OpenAPI 2 document, in both of its forms.
+func (c *cluster) wantDescribed(t *testing.T, text, path string) {
+	t.Helper()
+	const protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+	for _, accept := range []string{"application/json", protobuf} {
+		doc := c.request(t, "GET", "/openapi/v2", "", "Accept", accept)
+		for _, part := range []string{text, path, "io.k8s.api.core.v1.Pod"} {
+			if !strings.Contains(string(doc.Body), part) {
+				t.Errorf("%s is not described as %s (%d, %d bytes)", part, accept, doc.Code, len(doc.Body))
+			}
+		}
+		if again := c.request(t, "GET", "/openapi/v2", "", "Accept", accept, "If-None-Match", doc.Header.Get("ETag")); again.Code != http.StatusNotModified {
+			t.Errorf("the same again: %d", again.Code)
+		}
+	}
 }

@@ -197,6 +197,7 @@ func TestCustomObjectsAreListedAndWatched(t *testing.T) {
 	for path, part := range map[string]string{
 		"/apis/example.com/v1":            `"name":"things/scale"`,
 		"/apis":                           `"name":"example.com"`,
+		"/openapi/v2":                     `"com.example.v1.Thing":{`,
 		"/openapi/v3":                     `"apis/example.com/v1":{"serverRelativeURL":"/openapi/v3/apis/example.com/v1?hash=`,
 		"/openapi/v3/apis/example.com/v1": `"com.example.v1.Thing":{`,
 		"/openapi/v3/apis/apiextensions.k8s.io/v1": "CustomResourceDefinitionSpec",

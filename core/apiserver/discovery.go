@@ -31,10 +31,10 @@ type document struct {
 
 var allVerbs = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 
-func newDiscovery(g *api.Registry, remotes map[schema.GroupVersion]*remote) discovery {
+func newDiscovery(g *api.Registry, others remotes) discovery {
 	d := discovery{plain: map[string][]byte{}, aggregated: map[string]document{}}
 	var groups []metav1.APIGroup
-	versions := announcedVersions(g, remotes)
+	versions := announcedVersions(g, others)
 	for _, v := range versions {
 		gv := v.gv
 		list := metav1.APIResourceList{
@@ -83,10 +83,10 @@ type announcedVersion struct {
 
 // announcedVersions is the order of discovery, by which clients choose between groups that have a word in common: by the
 // priority of the group and then of the version.
-func announcedVersions(g *api.Registry, remotes map[schema.GroupVersion]*remote) []announcedVersion {
+func announcedVersions(g *api.Registry, others remotes) []announcedVersion {
 	var out []announcedVersion
 	for _, gv := range g.GroupVersions() {
-		if remotes[gv] != nil {
+		if others[gv] != nil {
 			continue
 		}
 		v := announcedVersion{gv: gv, priority: apiregistration.DefinedPriority()}
@@ -95,7 +95,7 @@ func announcedVersions(g *api.Registry, remotes map[schema.GroupVersion]*remote)
 		}
 		out = append(out, v)
 	}
-	for gv, r := range remotes {
+	for gv, r := range others {
 		p := apiregistration.Priority{Group: r.from.Spec.GroupPriorityMinimum, Version: r.from.Spec.VersionPriority}
 		out = append(out, announcedVersion{gv: gv, priority: p, remote: r})
 	}

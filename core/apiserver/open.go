@@ -95,6 +95,7 @@ func (s *Server) servePath(w http.ResponseWriter, req *http.Request, path string
 	case path == "api" || path == "apis" || strings.HasPrefix(path, "api/") || strings.HasPrefix(path, "apis/"):
 		s.serveDiscovery(w, req, path)
 	case strings.HasPrefix(path, "openapi/v3") && s.serveDefinedOpenAPI(w, req, path):
+	case path == "openapi/v2" && s.OpenAPI != nil && s.serveSwagger(w, req):
 	case strings.HasPrefix(path, "openapi/") && s.OpenAPI != nil:
 		s.OpenAPI.ServeHTTP(w, req)
 	case strings.HasPrefix(path, "debug/pprof"):

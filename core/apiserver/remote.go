@@ -36,8 +36,8 @@ const (
 	checks = 5
 )
 
-// aggregator is as whom this server asks aggregated API servers.
-const aggregator = "system:kube-aggregator"
+// aggregatorUser is as whom this server asks aggregated API servers.
+const aggregatorUser = "system:kube-aggregator"
 
 // remoteTransport reaches the aggregated API server of an APIService.
 func (s *Server) remoteTransport(spec *apiregistrationv1.APIServiceSpec) *http.Transport {
@@ -173,7 +173,7 @@ func (s *Server) fetch(ctx context.Context, r *remote, path string, header http.
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	transport.SetAuthProxyHeaders(req, aggregator, "", []string{"system:masters"}, nil)
+	transport.SetAuthProxyHeaders(req, aggregatorUser, "", []string{"system:masters"}, nil)
 	return r.transport.RoundTrip(req)
 }
 

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/gantryio/gantry/core/admission"
@@ -68,6 +67,7 @@ type Server struct {
 	discovery   atomic.Pointer[discovery]
 	definitions definitions
 	aggregation aggregation
+	swagger     swagger
 	ips         *ipAllocator
 	ports       *portAllocator
 	subs        map[subresource]subHandler
@@ -82,7 +82,7 @@ type Server struct {
 // Init prepares the server; the fields must not change afterwards.
 func (s *Server) Init() {
 	s.managed.init(s.Registry)
-	s.aggregation.remotes.Store(&map[schema.GroupVersion]*remote{})
+	s.aggregation.remotes.Store(&remotes{})
 	s.announce()
 	s.ips = newIPAllocator(s.ServiceRange)
 	if s.NodePorts == [2]int32{} {

@@ -28,7 +28,7 @@ var documents []byte
 
 // The media types beside JSON.
 const (
-	v2Protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+	V2Protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 	v3Protobuf = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
 )
 
@@ -58,7 +58,7 @@ func (Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	accept := req.Header.Get("Accept")
 	name, media := path+".json", "application/json"
-	for _, protobuf := range []string{v2Protobuf, v3Protobuf} {
+	for _, protobuf := range []string{V2Protobuf, v3Protobuf} {
 		if strings.Contains(accept, protobuf) {
 			// An @ cannot stand in a Content-Type, so there it is a dot, as everywhere.
 			name, media = path+".pb", strings.Replace(protobuf, "@", ".", 1)
@@ -124,6 +124,28 @@ func serveFile(w http.ResponseWriter, req *http.Request, name, media string) err
 	}
 	_, _ = io.Copy(w, body)
 	return nil
+}
+
+// Swagger returns the OpenAPI 2 document of the server's own kinds, a copy each time.
+func Swagger() (*spec.Swagger, error) {
+	files, err := archive()
+	if err != nil {
+		return nil, fmt.Errorf("open the schemas: %w", err)
+	}
+	f, err := files.Open("v2.json")
+	if err != nil {
+		return nil, fmt.Errorf("open the schemas: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	data, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, fmt.Errorf("read the schemas: %w", err)
+	}
+	out := &spec.Swagger{}
+	if err := json.NewDecoder(data).Decode(out); err != nil {
+		return nil, fmt.Errorf("read the schemas: %w", err)
+	}
+	return out, nil
 }
 
 // Schemas returns the schemas of a group version by their names, with references below
