@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
@@ -38,6 +39,7 @@ import (
 	"github.com/gantryio/gantry/controllers/ttlafterfinished"
 	"github.com/gantryio/gantry/controllers/volumebinding"
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/apiserver"
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/workloads/cronjob"
 	"github.com/gantryio/gantry/workloads/daemonset"
@@ -53,10 +55,15 @@ type controller interface {
 }
 
 // controllers is the list of all of them. Each acts as its own service account of kube-system.
-func (s *server) controllers(ctx context.Context) []controller {
+func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]controller, error) {
 	as := func(name string) (ctrlclient.Client, record.EventRecorder) {
 		c := s.client.As(name)
 		return c, client.NewRecorder(ctx, c, name, "")
+	}
+	autoscaler := s.client.As("horizontal-pod-autoscaler")
+	figures := horizontalpodautoscaler.Metrics{Usage: autoscaler}
+	if err := figures.Connect(ctx, s.loopback(autoscaler.User), mapper); err != nil {
+		return nil, err
 	}
 	var out []controller
 	add := func(name string, make func(ctrlclient.Client, record.EventRecorder) controller) {
@@ -95,7 +102,7 @@ func (s *server) controllers(ctx context.Context) []controller {
 	})
 	add("horizontal-pod-autoscaler", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &horizontalpodautoscaler.Controller{
-			Client: c, Recorder: r, Now: time.Now, Metrics: horizontalpodautoscaler.Metrics{Usage: c},
+			Client: c, Recorder: r, Now: time.Now, Metrics: figures,
 		}
 	})
 	add("namespace-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
@@ -148,7 +155,12 @@ func (s *server) controllers(ctx context.Context) []controller {
 	add("garbage-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &garbage.Controller{Client: c, Recorder: r, Kinds: s.kinds(func(r *api.Resource) bool { return !r.Custom() })}
 	})
-	return out
+	return out, nil
+}
+
+// loopback is for clients that speak HTTP to the server of their own process.
+func (s *server) loopback(as user.Info) *rest.Config {
+	return &rest.Config{Host: "https://in-process.invalid", Transport: apiserver.Loopback{Server: s.api, User: as}, QPS: -1}
 }
 
 // kinds lists the stored kinds that keep wants.
@@ -201,7 +213,11 @@ func (s *server) newManager(ctx context.Context) (manager.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the controllers' manager: %w", err)
 	}
-	for _, c := range s.controllers(ctx) {
+	list, err := s.controllers(ctx, mgr.GetRESTMapper())
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range list {
 		if err := c.SetupWithManager(mgr); err != nil {
 			return nil, fmt.Errorf("set up %T: %w", c, err)
 		}

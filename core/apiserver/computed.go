@@ -27,6 +27,10 @@ func (s *Server) Compute(ctx context.Context, q *api.Request, labels labels.Sele
 	if err != nil {
 		return nil, err
 	}
+	gv := q.Resource.GroupVersionKind().GroupVersion()
+	if r := s.remoteOf([]string{"apis", gv.Group, gv.Version}); r != nil {
+		return s.fetchObjects(ctx, r, q, labels, &f)
+	}
 	return s.compute(ctx, q, &f)
 }
 

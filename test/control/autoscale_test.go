@@ -2,18 +2,31 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/rest"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	customv1beta2 "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
+	externalv1beta1 "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/controllers/horizontalpodautoscaler"
+	"github.com/gantryio/gantry/core/apiserver"
 )
 
 // figures pretends that every running pod uses what the cluster's load says.
@@ -36,6 +49,16 @@ func (f figures) List(ctx context.Context, out ctrlclient.ObjectList, opts ...ct
 		})
 	}
 	return nil
+}
+
+// figures reads custom and external metrics from the API servers that a test registers.
+func (c *cluster) figures(mapper meta.RESTMapper) horizontalpodautoscaler.Metrics {
+	c.t.Helper()
+	m := horizontalpodautoscaler.Metrics{Usage: figures{c}}
+	admin := &user.DefaultInfo{Name: "test", Groups: []string{user.SystemPrivilegedGroup}}
+	config := &rest.Config{Host: "https://in-process.invalid", Transport: apiserver.Loopback{Server: c.server, User: admin}, QPS: -1}
+	c.must(m.Connect(c.ctx, config, mapper))
+	return m
 }
 
 func autoscaler(namespace, name string, metrics ...autoscalingv2.MetricSpec) *autoscalingv2.HorizontalPodAutoscaler {
@@ -143,4 +166,98 @@ func TestAutoscalingInTrouble(t *testing.T) {
 	condition("both", "pods by selector app=web are controlled by multiple HPAs: [both/a both/b]")
 	c.must(c.Delete(c.ctx, autoscaler("both", "a")))
 	condition("both", "missing request for cpu")
+}
+
+// TestAutoscalingByOtherMetrics takes figures of pods, of a Service and of something outside from API servers that are registered.
+func TestAutoscalingByOtherMetrics(t *testing.T) {
+	c := start(t)
+	var perPod, ofService, outside atomic.Int64
+	web := httptest.NewTLSServer(adapter(func(path string) any {
+		value := func(kind, name string, v int64) customv1beta2.MetricValue {
+			return customv1beta2.MetricValue{
+				DescribedObject: corev1.ObjectReference{Kind: kind, Name: name}, Timestamp: metav1.Now(), Value: *resource.NewQuantity(v, resource.DecimalSI),
+			}
+		}
+		list := customv1beta2.MetricValueList{TypeMeta: metav1.TypeMeta{APIVersion: "custom.metrics.k8s.io/v1beta2", Kind: "MetricValueList"}}
+		switch path {
+		case "/apis/custom.metrics.k8s.io/v1beta2/namespaces/one/pods/*/queue":
+			var pods corev1.PodList
+			if err := c.List(c.ctx, &pods, ctrlclient.InNamespace("one")); err != nil {
+				return nil
+			}
+			for _, p := range pods.Items {
+				list.Items = append(list.Items, value("Pod", p.Name, perPod.Load()))
+			}
+		case "/apis/custom.metrics.k8s.io/v1beta2/namespaces/one/services/web/requests":
+			list.Items = append(list.Items, value("Service", "web", ofService.Load()))
+		case "/apis/external.metrics.k8s.io/v1beta1/namespaces/one/jobs":
+			return externalv1beta1.ExternalMetricValueList{
+				TypeMeta: metav1.TypeMeta{APIVersion: "external.metrics.k8s.io/v1beta1", Kind: "ExternalMetricValueList"},
+				Items:    []externalv1beta1.ExternalMetricValue{{MetricName: "jobs", Timestamp: metav1.Now(), Value: *resource.NewQuantity(outside.Load(), resource.DecimalSI)}},
+			}
+		default:
+			return nil
+		}
+		return list
+	}))
+	t.Cleanup(web.Close)
+	c.backend = web.Listener.Addr().String()
+	c.addNode("n1")
+	c.namespace("one")
+	c.must(c.Create(c.ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "one", Name: "adapter"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "adapter.example.com"},
+	}))
+	for _, gv := range [][2]string{{"custom.metrics.k8s.io", "v1beta2"}, {"external.metrics.k8s.io", "v1beta1"}} {
+		c.must(c.Create(c.ctx, &apiregistrationv1.APIService{
+			ObjectMeta: metav1.ObjectMeta{Name: gv[1] + "." + gv[0]},
+			Spec: apiregistrationv1.APIServiceSpec{
+				Group: gv[0], Version: gv[1], GroupPriorityMinimum: 100, VersionPriority: 100, InsecureSkipTLSVerify: true,
+				Service: &apiregistrationv1.ServiceReference{Namespace: "one", Name: "adapter"},
+			},
+		}))
+		c.available(gv[1]+"."+gv[0], "True Passed")
+	}
+	c.must(c.Create(c.ctx, deploymentOf("one", 1)))
+	c.complete("one", 1)
+	average := func(v string) autoscalingv2.MetricTarget {
+		return autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse(v))}
+	}
+	perPod.Store(10)
+	c.must(c.Create(c.ctx, autoscaler("one", "web",
+		autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
+			Metric: autoscalingv2.MetricIdentifier{Name: "queue"}, Target: average("10"),
+		}},
+		autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
+			DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: "Service", Name: "web"},
+			Metric:          autoscalingv2.MetricIdentifier{Name: "requests"}, Target: average("100"),
+		}},
+		autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
+			Metric: autoscalingv2.MetricIdentifier{Name: "jobs"}, Target: average("5"),
+		}},
+	)))
+	outside.Store(15)
+	c.scales("one", 3, "ScalingActive=True ValidMetricFound")
+	ofService.Store(450)
+	c.scales("one", 5, "ScalingActive=True ValidMetricFound")
+	perPod.Store(12)
+	c.scales("one", 6, "ScalingActive=True ValidMetricFound", "pods metric queue")
+}
+
+// adapter is an API server whose objects a function makes of their paths.
+func adapter(object func(path string) any) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		var out any
+		switch req.URL.Path {
+		case "/apis/custom.metrics.k8s.io/v1beta2", "/apis/external.metrics.k8s.io/v1beta1":
+			out = metav1.APIResourceList{GroupVersion: strings.TrimPrefix(req.URL.Path, "/apis/")}
+		default:
+			out = object(req.URL.Path)
+		}
+		if out == nil {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(out)
+	})
 }

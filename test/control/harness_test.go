@@ -49,6 +49,7 @@ import (
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/all"
 	"github.com/gantryio/gantry/core/apiserver"
+	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/core/scheduler"
@@ -94,7 +95,8 @@ func start(t *testing.T) *cluster {
 	c.quotas = &admission.ResourceQuota{Objects: objects, Write: func(ctx context.Context, q *corev1.ResourceQuota) error { return c.Status().Update(ctx, q) }}
 	srv := &apiserver.Server{
 		Registry: c.registry, Store: st, Cache: watched, ServiceRange: netip.MustParsePrefix("10.96.0.0/16"),
-		Admission: append(admission.Default(objects), c.quotas),
+		Admission:  append(admission.Default(objects), c.quotas),
+		Authorizer: auth.Masters{},
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, c.backend)
 		},
@@ -114,6 +116,7 @@ func start(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	c.run(srv.FollowDefinitions)
+	c.run(srv.FollowAPIServices)
 	c.run(c.manager().Start)
 	sched := &scheduler.Scheduler{Client: c.As("scheduler"), Cache: c.informed, Recorder: client.NewRecorder(ctx, c.As("scheduler"), "default-scheduler", "")}
 	c.run(sched.Run)
@@ -182,7 +185,7 @@ func (c *cluster) manager() manager.Manager {
 		&node.Controller{Client: c.As("node-controller"), Recorder: recorder, ClusterCIDR: netip.MustParsePrefix("10.200.0.0/16")},
 		&taint.Controller{Client: c.As("taint-controller"), Recorder: recorder},
 		&horizontalpodautoscaler.Controller{
-			Client: c.As("horizontal-pod-autoscaler"), Recorder: recorder, Metrics: horizontalpodautoscaler.Metrics{Usage: figures{c}},
+			Client: c.As("horizontal-pod-autoscaler"), Recorder: recorder, Metrics: c.figures(mgr.GetRESTMapper()),
 			Settings: horizontalpodautoscaler.Settings{Sync: 20 * time.Millisecond, CPUInitialization: time.Nanosecond, Stabilization: 500 * time.Millisecond},
 		},
 		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced, Defined: c.defined},
