@@ -30,6 +30,9 @@ type Kind[T any] struct {
 
 	Subresources Subresources
 	Scale        *Scale[T]
+	// Parts are further subresources by their names, each a part of the status that is written on its own. For "status" only
+	// Prepare is used.
+	Parts map[string]Part[T]
 	// Generation says that metadata.generation counts the changes of everything but metadata and status.
 	Generation bool
 	// StatusMetadata lets writes of the status subresource change labels and annotations, as Kubernetes
@@ -94,6 +97,14 @@ const (
 	scale
 	StatusAndScale = Status | scale
 )
+
+// Part is a subresource that writes a part of the status.
+type Part[T any] struct {
+	// Prepare leaves of obj's status what the part may change, and of the rest what old has. The spec is old's by then.
+	Prepare func(obj, old *T)
+	// Validate checks the write.
+	Validate func(obj, old *T) field.ErrorList
+}
 
 // Scale tells how the scale subresource reads and writes a kind.
 type Scale[T any] struct {
@@ -172,6 +183,13 @@ func (k Kind[T]) addHooks(r *Resource) {
 	}
 	if k.Held != nil {
 		r.Held = func(o Object) bool { return k.Held(cast[T](o)) }
+	}
+	for name, p := range k.Parts {
+		part := ResourcePart{Prepare: func(o, old Object) { p.Prepare(cast[T](o), cast[T](old)) }}
+		if p.Validate != nil {
+			part.Validate = func(o, old Object) field.ErrorList { return p.Validate(cast[T](o), cast[T](old)) }
+		}
+		r.Parts[name] = part
 	}
 	if k.Scale != nil {
 		r.GetScale = func(o Object) *autoscalingv1.Scale { return scaleOf(o, k.Scale.Get, cast[T](o)) }

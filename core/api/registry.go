@@ -78,7 +78,7 @@ func indexKinds(list []*Resource) (*kinds, error) {
 
 func storedOf(list []*Resource, r *Resource) *Resource {
 	for _, other := range list {
-		if other.toStored == nil && other.GroupResource() == r.GroupResource() {
+		if other.toStored == nil && other.Group == r.storedGroup && other.Plural == r.Plural {
 			return other
 		}
 	}

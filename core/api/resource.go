@@ -52,6 +52,7 @@ type Resource struct {
 	Held           func(obj Object) bool
 	GetScale       func(obj Object) *autoscalingv1.Scale
 	SetScale       func(obj Object, replicas int32)
+	Parts          map[string]ResourcePart
 
 	Columns []metav1.TableColumnDefinition
 	Cells   func(obj Object) []any
@@ -61,10 +62,27 @@ type Resource struct {
 	// Of another version than the stored one: see [Version].
 	stored               *Resource
 	toStored, fromStored func(obj Object) Object
+	storedGroup          string
+	storedFields         map[string]string
 
 	typ    reflect.Type
 	status int   // index of the Status field, or -1
 	body   []int // indexes of all fields but TypeMeta, ObjectMeta and Status
+}
+
+// ResourcePart is a [Part] with its type erased.
+type ResourcePart struct {
+	Prepare  func(obj, old Object)
+	Validate func(obj, old Object) field.ErrorList
+}
+
+// HasPart tells that a subresource is the status or a part of it.
+func (r *Resource) HasPart(subresource string) bool {
+	if subresource == "status" {
+		return r.HasStatus
+	}
+	_, ok := r.Parts[subresource]
+	return ok
 }
 
 func newResource(group, version, kind, plural string, zero Object) *Resource {
@@ -73,6 +91,7 @@ func newResource(group, version, kind, plural string, zero Object) *Resource {
 		ListKind: kind + "List", Singular: strings.ToLower(kind), StoragePrefix: plural,
 		ValidateName: validation.NameIsDNSSubdomain,
 		Fields:       map[string]func(Object) string{},
+		Parts:        map[string]ResourcePart{},
 	}
 	r.setType(zero)
 	return r

@@ -1,5 +1,12 @@
 package api
 
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
 // Version serves a stored kind in another version of its group, such as autoscaling/v1 beside autoscaling/v2. There is
 // one stored version of a kind; the others are pure functions of it, applied where objects come in and go out, so that
 // nothing else of the server knows of them. T is the struct of this version, S that of the stored one.
@@ -10,6 +17,13 @@ type Version[T, S any] struct {
 	Of Kind[S]
 	// Version is this one's name.
 	Version string
+	// Group is this one's group when it is another, as with Event, which Kubernetes serves in two.
+	Group string
+	// Fields are the selectable fields that this version has, by the names that the stored kind has for them; all of these,
+	// under the same names, when nil.
+	Fields map[string]string
+	// Validate checks what is written in this version, in its stored form and beside the stored kind's own checks.
+	Validate func(obj, old *S) field.ErrorList
 	// Default fills what the user left out of this version, before ToStored.
 	Default func(obj *T)
 	// ToStored returns the stored form of obj, which it owns. It need not look at the type.
@@ -23,7 +37,14 @@ type Version[T, S any] struct {
 func (v Version[T, S]) Resource() *Resource {
 	of := v.Of
 	of.Version, of.Indexed = v.Version, nil
+	if v.Group != "" {
+		of.Group = v.Group
+	}
 	r := of.describe()
+	r.storedGroup, r.storedFields = v.Of.Group, v.Fields
+	if v.Validate != nil {
+		r.Validate = func(o, old Object) field.ErrorList { return v.Validate(cast[S](o), cast[S](old)) }
+	}
 	r.setType(any(new(T)).(Object))
 	if v.Default != nil {
 		r.Default = func(o Object) { v.Default(cast[T](o)) }
@@ -64,4 +85,21 @@ func (r *Resource) FromStored(stored Object) Object {
 	out := r.fromStored(stored)
 	r.SetType(out)
 	return out
+}
+
+// StoredFields turns a selector over this version's fields into one over those of the stored kind.
+func (r *Resource) StoredFields(selector fields.Selector) (fields.Selector, error) {
+	if r.storedFields == nil || selector == nil {
+		return selector, nil
+	}
+	return selector.Transform(func(name, value string) (string, string, error) {
+		if name == "metadata.name" || name == "metadata.namespace" {
+			return name, value, nil
+		}
+		stored, ok := r.storedFields[name]
+		if !ok {
+			return "", "", fmt.Errorf("field label not supported: %s", name)
+		}
+		return stored, value, nil
+	})
 }

@@ -23,7 +23,7 @@ import (
 // Compute makes the objects of a computed kind that the selectors, nil for all, select in q's namespace, or in all when
 // that is empty.
 func (s *Server) Compute(ctx context.Context, q *api.Request, labels labels.Selector, fields fields.Selector) ([]*cache.Entry, error) {
-	f, err := newSelector(q.Resource, &ListOptions{Labels: labels, Fields: fields})
+	f, err := newSelector(q, &ListOptions{Labels: labels, Fields: fields})
 	if err != nil {
 		return nil, err
 	}

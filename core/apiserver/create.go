@@ -32,7 +32,7 @@ func (s *Server) Create(ctx context.Context, q *api.Request, obj api.Object) (*c
 		return nil, err
 	}
 	if q.Resource.Terminating {
-		err := apierrors.NewMethodNotSupported(q.Resource.GroupResource(), "create")
+		err := apierrors.NewMethodNotSupported(q.Spoken().GroupResource(), "create")
 		err.ErrStatus.Message = "create not allowed while custom resource definition is terminating"
 		return nil, err
 	}
@@ -92,6 +92,9 @@ func (s *Server) validateAndCreate(ctx context.Context, q *api.Request, attrs *a
 	errs := validation.ValidateObjectMetaAccessor(obj, r.Namespaced, r.ValidateName, field.NewPath("metadata"))
 	if r.Validate != nil {
 		errs = append(errs, r.Validate(obj, nil)...)
+	}
+	if q.Version != nil && q.Version.Validate != nil {
+		errs = append(errs, q.Version.Validate(obj, nil)...)
 	}
 	if len(errs) > 0 {
 		return nil, apierrors.NewInvalid(r.GroupVersionKind().GroupKind(), obj.GetName(), errs)
@@ -177,7 +180,7 @@ func (s *Server) write(ctx context.Context, q *api.Request, obj api.Object, revi
 
 // storeError turns an error of the store into a status.
 func storeError(q *api.Request, err error) error {
-	gr := q.Resource.GroupResource()
+	gr := q.Spoken().GroupResource()
 	switch {
 	case errors.Is(err, store.ErrExists):
 		return apierrors.NewAlreadyExists(gr, q.Name)
@@ -195,6 +198,6 @@ func storeError(q *api.Request, err error) error {
 }
 
 func errChanged(q *api.Request) error {
-	return apierrors.NewConflict(q.Resource.GroupResource(), q.Name,
+	return apierrors.NewConflict(q.Spoken().GroupResource(), q.Name,
 		errors.New("the object has been modified; please apply your changes to the latest version and try again"))
 }

@@ -30,7 +30,7 @@ func (s *Server) Delete(ctx context.Context, q *api.Request, opts *metav1.Delete
 			return nil, false, err
 		}
 		if entry == nil {
-			return nil, false, apierrors.NewNotFound(q.Resource.GroupResource(), q.Name)
+			return nil, false, apierrors.NewNotFound(q.Spoken().GroupResource(), q.Name)
 		}
 		if err := checkPreconditions(q, entry.Object, opts.Preconditions); err != nil {
 			return nil, false, err
@@ -154,7 +154,7 @@ func checkPreconditions(q *api.Request, obj api.Object, p *metav1.Preconditions)
 	if p == nil {
 		return nil
 	}
-	gr := q.Resource.GroupResource()
+	gr := q.Spoken().GroupResource()
 	if p.UID != nil && *p.UID != obj.GetUID() {
 		return apierrors.NewConflict(gr, q.Name, fmt.Errorf(
 			"the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", *p.UID, obj.GetUID()))

@@ -158,6 +158,11 @@ func subresourcesOf(r *api.Resource) []announced {
 	if r.HasStatus {
 		out = append(out, announced{"status", r.GroupVersionKind(), metav1.Verbs{"get", "patch", "update"}})
 	}
+	for name := range r.Parts {
+		if name != "status" {
+			out = append(out, announced{name, r.GroupVersionKind(), metav1.Verbs{"get", "patch", "update"}})
+		}
+	}
 	for at, h := range (&Server{}).subresources() {
 		if at.group == r.Group && at.plural == r.Plural {
 			out = append(out, announced{at.name, h.kind, h.verbs})

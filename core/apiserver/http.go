@@ -158,7 +158,7 @@ func (s *Server) isSubresource(gv schema.GroupVersion, word string) bool {
 
 func (s *Server) complete(c *call) error {
 	q, r := c.q, c.q.Resource
-	if q.Subresource != "" && (q.Subresource != "status" || !r.HasStatus) && (q.Subresource != "scale" || !r.HasScale) {
+	if q.Subresource != "" && !r.HasPart(q.Subresource) && (q.Subresource != "scale" || !r.HasScale) {
 		h, ok := s.subs[subresource{r.Group, r.Plural, q.Subresource}]
 		if !ok {
 			return errNoResource
@@ -273,7 +273,7 @@ var errNoResource = &apierrors.StatusError{ErrStatus: metav1.Status{
 func (s *Server) authorize(c *call) error {
 	q, r := c.q, c.q.Resource
 	a := &authorizer.AttributesRecord{
-		User: q.User, Verb: c.verb, Namespace: q.Namespace, APIGroup: r.Group, APIVersion: q.Spoken().Version,
+		User: q.User, Verb: c.verb, Namespace: q.Namespace, APIGroup: q.Spoken().Group, APIVersion: q.Spoken().Version,
 		Resource: r.Plural, Subresource: q.Subresource, Name: q.Name, ResourceRequest: true, Path: c.req.URL.Path,
 	}
 	if r == s.namespaces() {
@@ -311,7 +311,7 @@ func (s *Server) allowed(ctx context.Context, a *authorizer.AttributesRecord) er
 // serve runs the verb.
 func (s *Server) serve(w http.ResponseWriter, c *call) {
 	r := c.q.Resource
-	s.requests.WithLabelValues(c.verb, r.Group, c.q.Spoken().Version, r.Plural, c.q.Subresource).Inc()
+	s.requests.WithLabelValues(c.verb, c.q.Spoken().Group, c.q.Spoken().Version, r.Plural, c.q.Subresource).Inc()
 	switch {
 	case c.sub != nil:
 		s.serveSub(w, c)

@@ -40,7 +40,7 @@ func (s *Server) Get(ctx context.Context, q *api.Request, resourceVersion string
 	}
 	entry := s.Cache.Of(q.Resource).Get(q.Key())
 	if entry == nil {
-		return nil, apierrors.NewNotFound(q.Resource.GroupResource(), q.Name)
+		return nil, apierrors.NewNotFound(q.Spoken().GroupResource(), q.Name)
 	}
 	return entry, nil
 }
@@ -77,7 +77,7 @@ func (s *Server) List(ctx context.Context, q *api.Request, o *ListOptions) (*Pag
 	if err := o.check(false); err != nil {
 		return nil, err
 	}
-	f, err := newSelector(q.Resource, o)
+	f, err := newSelector(q, o)
 	if err != nil {
 		return nil, err
 	}

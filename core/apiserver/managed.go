@@ -134,7 +134,7 @@ func resetPaths(r *api.Resource, subresource string) [][]string {
 	switch {
 	case !r.HasStatus:
 		return nil
-	case subresource != "status":
+	case !r.HasPart(subresource):
 		return [][]string{{"status"}}
 	case r.StatusMetadata:
 		return [][]string{{"spec"}, {"metadata", "finalizers"}, {"metadata", "ownerReferences"}}
@@ -200,7 +200,7 @@ func (s *Server) track(q *api.Request, obj, old api.Object) error {
 // trackQuickly does without the library, unless the write is an unusual one.
 func (s *Server) trackQuickly(q *api.Request, obj, old api.Object) bool {
 	subresource := managedSubresource(q)
-	if q.Spoken() != q.Resource.Stored() || subresource == "scale" {
+	if q.Spoken() != q.Resource.Stored() || subresource != "" && subresource != "status" {
 		return false
 	}
 	known := s.managed.shapesOf(q.Resource)
@@ -241,7 +241,7 @@ func wholeSeconds(obj api.Object) {
 }
 
 func managedSubresource(q *api.Request) string {
-	if q.Subresource == "status" || q.Subresource == "scale" {
+	if q.Resource.HasPart(q.Subresource) || q.Subresource == "scale" {
 		return q.Subresource
 	}
 	return ""

@@ -108,8 +108,13 @@ func parseRevision(text string) (int64, error) {
 }
 
 // newSelector compiles the options' selectors.
-func newSelector(r *api.Resource, o *ListOptions) (cache.Selector, error) {
-	f, err := cache.NewSelector(r, o.Labels, o.Fields)
+func newSelector(q *api.Request, o *ListOptions) (cache.Selector, error) {
+	r := q.Spoken()
+	stored, err := r.StoredFields(o.Fields)
+	var f cache.Selector
+	if err == nil {
+		f, err = cache.NewSelector(q.Resource, o.Labels, stored)
+	}
 	if err != nil {
 		return f, apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: %v",
 			r.GroupVersionResource().String(), selectorText(o.Labels), o.Fields, err))

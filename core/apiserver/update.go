@@ -74,7 +74,7 @@ func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cach
 			return nil, err
 		}
 		if entry == nil {
-			return nil, apierrors.NewNotFound(q.Resource.GroupResource(), q.Name)
+			return nil, apierrors.NewNotFound(q.Spoken().GroupResource(), q.Name)
 		}
 		obj, err := make(ctx, entry.Object)
 		if err != nil {
@@ -85,7 +85,7 @@ func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cach
 			return nil, errChanged(q)
 		}
 		if uid := obj.GetUID(); uid != "" && uid != entry.Object.GetUID() {
-			return nil, apierrors.NewConflict(q.Resource.GroupResource(), q.Name, fmt.Errorf(
+			return nil, apierrors.NewConflict(q.Spoken().GroupResource(), q.Name, fmt.Errorf(
 				"Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, entry.Object.GetUID()))
 		}
 		out, err := s.replace(ctx, q, obj, entry)
@@ -161,7 +161,7 @@ func keepServerFields(r *api.Resource, obj, old api.Object) {
 // counts the generation.
 func (s *Server) separate(q *api.Request, obj, old api.Object) {
 	r := q.Resource
-	if q.Subresource == "status" {
+	if r.HasPart(q.Subresource) {
 		r.CopyBody(obj, old)
 		obj.SetOwnerReferences(old.GetOwnerReferences())
 		obj.SetFinalizers(old.GetFinalizers())
@@ -169,13 +169,16 @@ func (s *Server) separate(q *api.Request, obj, old api.Object) {
 			obj.SetLabels(old.GetLabels())
 			obj.SetAnnotations(old.GetAnnotations())
 		}
+		if part, ok := r.Parts[q.Subresource]; ok {
+			part.Prepare(obj, old)
+		}
 	} else if r.HasStatus && !setsStatus(q) {
 		r.CopyStatus(obj, old)
 	}
 	if r.Prepare != nil && !setsStatus(q) && q.Subresource != "finalize" {
 		r.Prepare(obj, old)
 	}
-	if r.Generation && q.Subresource != "status" && !setsStatus(q) && !r.SameBody(obj, old) {
+	if r.Generation && !r.HasPart(q.Subresource) && !setsStatus(q) && !r.SameBody(obj, old) {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}
 }
@@ -194,8 +197,14 @@ func validateUpdate(q *api.Request, obj, old api.Object) field.ErrorList {
 		}
 		return errs
 	}
+	if part, ok := r.Parts[q.Subresource]; ok {
+		return append(errs, part.Validate(obj, old)...)
+	}
 	if r.Validate != nil && !setsStatus(q) {
 		errs = append(errs, r.Validate(obj, old)...)
+	}
+	if q.Version != nil && q.Version.Validate != nil && q.Subresource == "" {
+		errs = append(errs, q.Version.Validate(obj, old)...)
 	}
 	return errs
 }

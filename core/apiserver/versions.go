@@ -64,6 +64,12 @@ func (c convertor) ConvertToVersion(in runtime.Object, target runtime.GroupVersi
 			return out, nil
 		}
 	}
+	if gv, exact := target.(schema.GroupVersion); !ok && exact {
+		// The same kind may be in another group.
+		if from, to := c.registry.Kind(gvk), c.registry.Kind(gv.WithKind(gvk.Kind)); from != nil && to != nil && from.Stored() == to.Stored() {
+			want, ok = to.GroupVersionKind(), true
+		}
+	}
 	if !ok || want == gvk {
 		return c.ObjectConvertor.ConvertToVersion(in, target)
 	}

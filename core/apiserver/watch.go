@@ -47,7 +47,7 @@ func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Wa
 	if err := o.check(true); err != nil {
 		return nil, err
 	}
-	f, err := newSelector(q.Resource, o)
+	f, err := newSelector(q, o)
 	if err != nil {
 		return nil, err
 	}

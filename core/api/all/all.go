@@ -21,6 +21,7 @@ import (
 	"github.com/gantryio/gantry/core/api/coordination"
 	"github.com/gantryio/gantry/core/api/core"
 	"github.com/gantryio/gantry/core/api/discovery"
+	"github.com/gantryio/gantry/core/api/events"
 	"github.com/gantryio/gantry/core/api/metrics"
 	"github.com/gantryio/gantry/core/api/networking"
 	"github.com/gantryio/gantry/core/api/node"
@@ -79,6 +80,7 @@ func Kinds() *api.Registry {
 		batch.Jobs.Resource(),
 		coordination.Leases.Resource(),
 		discovery.EndpointSlices.Resource(),
+		events.Events.Resource(),
 		metrics.NodeMetrics.Resource(),
 		metrics.PodMetrics.Resource(),
 		networking.IngressClasses.Resource(),
