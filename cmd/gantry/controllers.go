@@ -21,6 +21,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/gantryio/gantry/controllers/apiservice"
+	"github.com/gantryio/gantry/controllers/certificatesigning"
 	"github.com/gantryio/gantry/controllers/clusterrole"
 	"github.com/gantryio/gantry/controllers/customresource"
 	"github.com/gantryio/gantry/controllers/disruption"
@@ -121,6 +122,9 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 	})
 	add("taint-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &taint.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("certificate-controller", func(ctrlclient.Client, record.EventRecorder) controller {
+		return &certificatesigning.Controller{Client: s.client, Now: time.Now, Sign: s.authority.SignRequest} // the server's own, which may sign
 	})
 	add("clusterrole-aggregation-controller", func(ctrlclient.Client, record.EventRecorder) controller {
 		return &clusterrole.Controller{Client: s.client} // the server's own, which may give away anything

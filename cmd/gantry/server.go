@@ -133,7 +133,7 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 		Authenticator: auth.Any{auth.Certificates{}, tokens},
 		Tokens:        tokens,
 		Authorizer:    may,
-		Admission:     append(admission.Default(objects), admission.Escalation{RBAC: roles, May: may}, s.quotas),
+		Admission:     append(admission.Default(objects), admission.Escalation{RBAC: roles, May: may}, admission.CertificateRequests{May: may}, s.quotas),
 		FrontProxy:    proxy,
 		ClientCA:      s.authority.CertPEM,
 		ServiceRange:  serviceRange,

@@ -62,8 +62,10 @@ type Resource struct {
 	// Of another version than the stored one: see [Version].
 	stored               *Resource
 	toStored, fromStored func(obj Object) Object
-	storedGroup          string
-	storedFields         map[string]string
+	// ValidateStored checks, in its stored form, what was written in this version.
+	ValidateStored func(obj, old Object) field.ErrorList
+	storedGroup    string
+	storedFields   map[string]string
 
 	typ    reflect.Type
 	status int   // index of the Status field, or -1

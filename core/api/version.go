@@ -43,7 +43,7 @@ func (v Version[T, S]) Resource() *Resource {
 	r := of.describe()
 	r.storedGroup, r.storedFields = v.Of.Group, v.Fields
 	if v.Validate != nil {
-		r.Validate = func(o, old Object) field.ErrorList { return v.Validate(cast[S](o), cast[S](old)) }
+		r.ValidateStored = func(o, old Object) field.ErrorList { return v.Validate(cast[S](o), cast[S](old)) }
 	}
 	r.setType(any(new(T)).(Object))
 	if v.Default != nil {

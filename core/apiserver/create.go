@@ -93,8 +93,8 @@ func (s *Server) validateAndCreate(ctx context.Context, q *api.Request, attrs *a
 	if r.Validate != nil {
 		errs = append(errs, r.Validate(obj, nil)...)
 	}
-	if q.Version != nil && q.Version.Validate != nil {
-		errs = append(errs, q.Version.Validate(obj, nil)...)
+	if q.Version != nil && q.Version.ValidateStored != nil {
+		errs = append(errs, q.Version.ValidateStored(obj, nil)...)
 	}
 	if len(errs) > 0 {
 		return nil, apierrors.NewInvalid(r.GroupVersionKind().GroupKind(), obj.GetName(), errs)

@@ -23,10 +23,12 @@ func TestEventsOfBothGroups(t *testing.T) {
 		}
 	}
 	for name, edit := range map[string]func(*eventsv1.Event){
-		"eventTime: Required":     func(e *eventsv1.Event) { e.EventTime = metav1.MicroTime{} },
-		"type: Invalid":           func(e *eventsv1.Event) { e.Type = "Strange" },
-		"count: Invalid":          func(e *eventsv1.Event) { e.DeprecatedCount = 1 },
-		"series.count: Invalid":   func(e *eventsv1.Event) { e.Series = &eventsv1.EventSeries{Count: 1, LastObservedTime: metav1.NowMicro()} },
+		"eventTime: Required": func(e *eventsv1.Event) { e.EventTime = metav1.MicroTime{} },
+		"type: Invalid":       func(e *eventsv1.Event) { e.Type = "Strange" },
+		"count: Invalid":      func(e *eventsv1.Event) { e.DeprecatedCount = 1 },
+		"series.count: Invalid": func(e *eventsv1.Event) {
+			e.Series = &eventsv1.EventSeries{Count: 1, LastObservedTime: metav1.NowMicro()}
+		},
 		"firstTimestamp: Invalid": func(e *eventsv1.Event) { e.DeprecatedFirstTimestamp = metav1.Now() },
 	} {
 		e := event()

@@ -203,8 +203,8 @@ func validateUpdate(q *api.Request, obj, old api.Object) field.ErrorList {
 	if r.Validate != nil && !setsStatus(q) {
 		errs = append(errs, r.Validate(obj, old)...)
 	}
-	if q.Version != nil && q.Version.Validate != nil && q.Subresource == "" {
-		errs = append(errs, q.Version.Validate(obj, old)...)
+	if q.Version != nil && q.Version.ValidateStored != nil && q.Subresource == "" {
+		errs = append(errs, q.Version.ValidateStored(obj, old)...)
 	}
 	return errs
 }

@@ -82,6 +82,8 @@ func adminRules() []rbacv1.PolicyRule {
 // autoscalerRole is for an autoscaler that runs outside of the server; the one inside may do anything.
 const autoscalerRole = "system:controller:horizontal-pod-autoscaler"
 
+const requestsRole = "system:certificates.k8s.io:certificatesigningrequests:"
+
 const aggregateTo = "rbac.authorization.k8s.io/aggregate-to-"
 
 // BootstrapRoles are the cluster roles that every cluster has.
@@ -97,6 +99,9 @@ func BootstrapRoles() []*rbacv1.ClusterRole {
 			allow([]string{"create"}, "authentication.k8s.io", "tokenreviews"),
 			allow([]string{"create"}, "authorization.k8s.io", "subjectaccessreviews")),
 		metricsReader(),
+		bootstrapRole("system:node-bootstrapper", allow([]string{"create", "get", "list", "watch"}, "certificates.k8s.io", "certificatesigningrequests")),
+		bootstrapRole(requestsRole+"nodeclient", allow([]string{"create"}, "certificates.k8s.io", "certificatesigningrequests/nodeclient")),
+		bootstrapRole(requestsRole+"selfnodeclient", allow([]string{"create"}, "certificates.k8s.io", "certificatesigningrequests/selfnodeclient")),
 		bootstrapRole(autoscalerRole,
 			allow(read, "autoscaling", "horizontalpodautoscalers"),
 			allow([]string{"update"}, "autoscaling", "horizontalpodautoscalers/status"),
@@ -107,6 +112,11 @@ func BootstrapRoles() []*rbacv1.ClusterRole {
 			allow([]string{"list"}, "metrics.k8s.io", "pods"),
 			allow([]string{"get", "list"}, "custom.metrics.k8s.io", "*"),
 			allow([]string{"get", "list"}, "external.metrics.k8s.io", "*")),
+	}
+	for _, signer := range []string{"kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving"} {
+		rule := allow([]string{"approve"}, "certificates.k8s.io", "signers")
+		rule.ResourceNames = []string{"kubernetes.io/" + signer}
+		out = append(out, bootstrapRole("system:certificates.k8s.io:"+signer+"-approver", rule))
 	}
 	for _, level := range []struct {
 		name  string

@@ -46,7 +46,7 @@ func (c *Client) update(ctx context.Context, obj, body client.Object, subresourc
 	}
 	q := c.request(r, obj.GetNamespace(), obj.GetName(), subresource)
 	withOptions(q, o.DryRun, o.FieldManager)
-	if subresource != "" && subresource != "status" {
+	if subresource != "" && subresource != "status" && !r.Stored().HasPart(subresource) {
 		out, err := c.Server.RunSubresource(ctx, q, body)
 		if err != nil {
 			return err

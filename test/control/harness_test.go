@@ -31,6 +31,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/gantryio/gantry/controllers/apiservice"
+	"github.com/gantryio/gantry/controllers/certificatesigning"
 	"github.com/gantryio/gantry/controllers/customresource"
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
@@ -52,6 +53,7 @@ import (
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/client"
+	"github.com/gantryio/gantry/core/pki"
 	"github.com/gantryio/gantry/core/scheduler"
 	"github.com/gantryio/gantry/core/store"
 	"github.com/gantryio/gantry/workloads/cronjob"
@@ -75,7 +77,8 @@ type cluster struct {
 	// ahead is how far the clock of CronJobs is ahead of the true time.
 	ahead atomic.Int64
 	// load is what each running pod is pretended to use, in thousandths of a core.
-	load atomic.Int64
+	load      atomic.Int64
+	authority *pki.Authority
 	// backend is where everything leads that is dialed for an APIService.
 	backend string
 }
@@ -90,12 +93,15 @@ func start(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.authority, err = pki.Open(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
 	watched := cache.New(st, c.registry)
 	objects := admission.Reader{Cache: watched, Registry: c.registry}
 	c.quotas = &admission.ResourceQuota{Objects: objects, Write: func(ctx context.Context, q *corev1.ResourceQuota) error { return c.Status().Update(ctx, q) }}
 	srv := &apiserver.Server{
 		Registry: c.registry, Store: st, Cache: watched, ServiceRange: netip.MustParsePrefix("10.96.0.0/16"),
-		Admission:  append(admission.Default(objects), c.quotas),
+		Admission:  append(admission.Default(objects), c.quotas, admission.CertificateRequests{May: auth.Masters{}}),
 		Authorizer: auth.Masters{},
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, c.backend)
@@ -190,6 +196,7 @@ func (c *cluster) manager() manager.Manager {
 		},
 		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced, Defined: c.defined},
 		&customresource.Controller{Client: c.Client, Now: time.Now},
+		&certificatesigning.Controller{Client: c.Client, Now: time.Now, Sign: c.authority.SignRequest},
 		&serviceaccount.Controller{Client: c.As("serviceaccount-controller"), CA: []byte("certificate")},
 		&garbage.Controller{Client: c.As("garbage-controller"), Recorder: recorder, Kinds: kinds},
 		&resourcequota.Controller{Client: c.As("resourcequota-controller"), Kinds: counted, UnderWay: c.quotas.UnderWay},

@@ -18,6 +18,7 @@ import (
 	"github.com/gantryio/gantry/core/api/authorization"
 	"github.com/gantryio/gantry/core/api/autoscaling"
 	"github.com/gantryio/gantry/core/api/batch"
+	"github.com/gantryio/gantry/core/api/certificates"
 	"github.com/gantryio/gantry/core/api/coordination"
 	"github.com/gantryio/gantry/core/api/core"
 	"github.com/gantryio/gantry/core/api/discovery"
@@ -78,6 +79,7 @@ func Kinds() *api.Registry {
 		autoscaling.HorizontalPodAutoscalersV1.Resource(),
 		batch.CronJobs.Resource(),
 		batch.Jobs.Resource(),
+		certificates.Requests.Resource(),
 		coordination.Leases.Resource(),
 		discovery.EndpointSlices.Resource(),
 		events.Events.Resource(),
