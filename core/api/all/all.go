@@ -11,6 +11,7 @@ import (
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/admissionregistration"
 	"github.com/gantryio/gantry/core/api/apiextensions"
 	"github.com/gantryio/gantry/core/api/apiregistration"
 	"github.com/gantryio/gantry/core/api/apps"
@@ -62,6 +63,12 @@ func Kinds() *api.Registry {
 		core.Secrets.Resource(),
 		core.ServiceAccounts.Resource(),
 		core.Services.Resource(),
+		admissionregistration.MutatingAdmissionPolicies.Resource(),
+		admissionregistration.MutatingAdmissionPolicyBindings.Resource(),
+		admissionregistration.MutatingWebhookConfigurations.Resource(),
+		admissionregistration.ValidatingAdmissionPolicies.Resource(),
+		admissionregistration.ValidatingAdmissionPolicyBindings.Resource(),
+		admissionregistration.ValidatingWebhookConfigurations.Resource(),
 		apiextensions.CustomResourceDefinitions.Resource(),
 		apiregistration.APIServices.Resource(),
 		apps.ControllerRevisions.Resource(),

@@ -41,8 +41,14 @@ func TestKeys(t *testing.T) {
 		"leases":      "/registry/leases/a/b", "endpointslices": "/registry/endpointslices/a/b",
 		"csidrivers": "/registry/csidrivers/b", "csinodes": "/registry/csinodes/b", "csistoragecapacities": "/registry/csistoragecapacities/a/b",
 		"storageclasses": "/registry/storageclasses/b", "volumeattachments": "/registry/volumeattachments/b", "volumeattributesclasses": "/registry/volumeattributesclasses/b",
-		"limitranges": "/registry/limitranges/a/b", "podtemplates": "/registry/podtemplates/a/b", "ingresses": "/registry/ingress/a/b", "ingressclasses": "/registry/ingressclasses/b",
-		"networkpolicies": "/registry/networkpolicies/a/b", "ipaddresses": "/registry/ipaddresses/b", "servicecidrs": "/registry/servicecidrs/b", "resourcequotas": "/registry/resourcequotas/a/b",
+		"validatingadmissionpolicies":       "/registry/validatingadmissionpolicies/b",
+		"validatingadmissionpolicybindings": "/registry/validatingadmissionpolicybindings/b",
+		"validatingwebhookconfigurations":   "/registry/validatingwebhookconfigurations/b",
+		"limitranges":                       "/registry/limitranges/a/b", "podtemplates": "/registry/podtemplates/a/b", "ingresses": "/registry/ingress/a/b", "ingressclasses": "/registry/ingressclasses/b",
+		"mutatingadmissionpolicies":       "/registry/mutatingadmissionpolicies/b",
+		"mutatingadmissionpolicybindings": "/registry/mutatingadmissionpolicybindings/b",
+		"mutatingwebhookconfigurations":   "/registry/mutatingwebhookconfigurations/b",
+		"networkpolicies":                 "/registry/networkpolicies/a/b", "ipaddresses": "/registry/ipaddresses/b", "servicecidrs": "/registry/servicecidrs/b", "resourcequotas": "/registry/resourcequotas/a/b",
 		"runtimeclasses": "/registry/runtimeclasses/b", "priorityclasses": "/registry/priorityclasses/b",
 	}
 	got := map[string]string{}
