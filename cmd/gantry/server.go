@@ -133,7 +133,6 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 		Authenticator: auth.Any{auth.Certificates{}, tokens},
 		Tokens:        tokens,
 		Authorizer:    may,
-		Admission:     append(admission.Default(objects), admission.Escalation{RBAC: roles, May: may}, admission.CertificateRequests{May: may}, s.quotas),
 		FrontProxy:    proxy,
 		ClientCA:      s.authority.CertPEM,
 		ServiceRange:  serviceRange,
@@ -145,6 +144,7 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 			{Name: "etcd", Probe: s.storeHealth},
 		},
 	}
+	s.api.Admission = s.admission(objects, roles, may)
 	tokens.Objects = s.api.TokenObjects()
 	s.api.Agents = s.agentTransport()
 	s.api.Init()

@@ -6,6 +6,12 @@ package admission
 
 import (
 	"context"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	upstream "k8s.io/apiserver/pkg/admission"
 
 	"github.com/gantryio/gantry/core/api"
 )
@@ -18,6 +24,8 @@ const (
 	Create Operation = "CREATE"
 	Update Operation = "UPDATE"
 	Delete Operation = "DELETE"
+	// Connect is what joins a client with a pod, service or node.
+	Connect Operation = "CONNECT"
 )
 
 // Attributes describe one write.
@@ -28,6 +36,18 @@ type Attributes struct {
 	Object api.Object
 	// Old is the stored version, shared; nil for a creation.
 	Old api.Object
+	// Body is what a subresource or a connection is about where that is no object of the kind (a Scale, an Eviction, the
+	// options of an exec), and OldBody what it was. Only plugins that are [External] meet them; Object and Old are nil then.
+	Body, OldBody runtime.Object
+	// BodyKind is the kind of Body.
+	BodyKind schema.GroupVersionKind
+	// Options are those of a deletion; others are made of the request.
+	Options *metav1.DeleteOptions
+	// Mutated tells that an external plugin has changed the object: what only the server may set was kept, but the object
+	// may be named otherwise.
+	Mutated bool
+
+	record upstream.Attributes
 }
 
 // Plugin has at least one of the two powers below.
@@ -46,6 +66,14 @@ type Validator interface {
 	Validate(ctx context.Context, a *Attributes) error
 }
 
+// External is a plugin that asks what is configured through the API. It also sees deletions before they are validated,
+// subresources and connections.
+type External interface {
+	Plugin
+	// Idle tells that nothing is configured, so that nothing will be asked.
+	Idle() bool
+}
+
 // Finisher is told how a write ended that it had let through: err is nil when it is stored and seen. It is asked once for each
 // object that all validators have let through.
 type Finisher interface {
@@ -55,8 +83,35 @@ type Finisher interface {
 // Chain runs plugins in order until one refuses.
 type Chain []Plugin
 
-// Admit runs the mutators.
+// Externals are the plugins that are external, in order.
+func (c Chain) Externals() Chain {
+	return slices.DeleteFunc(slices.Clone(c), func(p Plugin) bool { _, ok := p.(External); return !ok })
+}
+
+// Idle tells that none of the plugins has anything to ask; all of them must be external.
+func (c Chain) Idle() bool {
+	return !slices.ContainsFunc(c, func(p Plugin) bool { return !p.(External).Idle() })
+}
+
+// Internals are the plugins that are not external, in order.
+func (c Chain) Internals() Chain {
+	return slices.DeleteFunc(slices.Clone(c), func(p Plugin) bool { _, ok := p.(External); return ok })
+}
+
+// Admit runs the mutators, and all of them a second time when an external one asks for it, for what it has changed may mean
+// something to those before it.
 func (c Chain) Admit(ctx context.Context, a *Attributes) error {
+	if err := c.admit(ctx, a); err != nil {
+		return err
+	}
+	if a.record == nil || !a.record.GetReinvocationContext().ShouldReinvoke() {
+		return nil
+	}
+	a.record.GetReinvocationContext().SetIsReinvoke()
+	return c.admit(ctx, a)
+}
+
+func (c Chain) admit(ctx context.Context, a *Attributes) error {
 	for _, p := range c {
 		if m, ok := p.(Mutator); ok {
 			if err := m.Admit(ctx, a); err != nil {

@@ -44,6 +44,11 @@ func list[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource)
 	return all
 }
 
+// Namespace returns a namespace, nil when there is none.
+func (r Reader) Namespace(ctx context.Context, name string) *corev1.Namespace {
+	return r.namespace(ctx, name)
+}
+
 func (r Reader) namespace(ctx context.Context, name string) *corev1.Namespace {
 	return get[corev1.Namespace](ctx, r, corev1.SchemeGroupVersion.WithResource("namespaces"), "", name)
 }

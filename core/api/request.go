@@ -14,6 +14,12 @@ type Request struct {
 	// Manager is the field manager that a write is recorded under.
 	Manager string
 	DryRun  bool
+	// Generated tells that the server has made up the name, because the request gave nothing but its beginning.
+	Generated bool
+	// AskedManager and AskedValidation are the field manager and the field validation that the client named, if it did.
+	AskedManager, AskedValidation string
+	// Admitted tells that this write carries out a subresource about which external admission has been asked already.
+	Admitted bool
 	// Applied tells that managedFields are right already, because the write is a server-side apply.
 	Applied bool
 	// Warn receives the sentences for Warning headers; nil drops them.

@@ -47,7 +47,7 @@ func (s *Server) Create(ctx context.Context, q *api.Request, obj api.Object) (*c
 			try = obj.DeepCopyObject().(api.Object)
 			try.SetName(prefix[:min(len(prefix), nameMax-nameSuffix)] + utilrand.String(nameSuffix))
 		}
-		q.Name = try.GetName()
+		q.Name, q.Generated = try.GetName(), generated
 		entry, err := s.createNamed(ctx, q, try)
 		if generated && apierrors.IsAlreadyExists(err) && attempt < nameAttempts {
 			continue
@@ -69,7 +69,7 @@ func (s *Server) createNamed(ctx context.Context, q *api.Request, obj api.Object
 		return nil, apierrors.NewInternalError(err)
 	}
 	attrs := &admission.Attributes{Request: q, Operation: admission.Create, Object: obj}
-	if err := s.Admission.Admit(ctx, attrs); err != nil {
+	if err := s.admit(ctx, attrs); err != nil {
 		return nil, err
 	}
 	if r.HasStatus && !r.StatusOnCreate {
@@ -99,7 +99,7 @@ func (s *Server) validateAndCreate(ctx context.Context, q *api.Request, attrs *a
 	if len(errs) > 0 {
 		return nil, apierrors.NewInvalid(r.GroupVersionKind().GroupKind(), obj.GetName(), errs)
 	}
-	if err := s.Admission.Validate(ctx, attrs); err != nil {
+	if err := s.chainFor(q).Validate(ctx, attrs); err != nil {
 		return nil, err
 	}
 	warn(q, obj, nil)

@@ -35,8 +35,8 @@ func (s *Server) Delete(ctx context.Context, q *api.Request, opts *metav1.Delete
 		if err := checkPreconditions(q, entry.Object, opts.Preconditions); err != nil {
 			return nil, false, err
 		}
-		attrs := &admission.Attributes{Request: q, Operation: admission.Delete, Old: entry.Object}
-		if err := s.Admission.Validate(ctx, attrs); err != nil {
+		attrs := &admission.Attributes{Request: q, Operation: admission.Delete, Old: entry.Object, Options: opts}
+		if err := s.admitDeletion(ctx, attrs); err != nil {
 			return nil, false, err
 		}
 		out, gone, err := s.deleteOnce(ctx, q, entry, opts)

@@ -181,6 +181,7 @@ func (s *Server) spend(ctx context.Context, q *api.Request, b *policyv1.PodDisru
 	r := s.Registry.Resource(policyv1.SchemeGroupVersion.WithResource("poddisruptionbudgets"))
 	status := &api.Request{
 		User: q.User, Resource: r, Namespace: b.Namespace, Name: b.Name, Subresource: "status", Manager: q.Manager, DryRun: q.DryRun,
+		Admitted: true,
 	}
 	_, err := s.modify(ctx, status, func(_ context.Context, current api.Object) (api.Object, error) {
 		now := current.(*policyv1.PodDisruptionBudget)

@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gantryio/gantry/core/admission"
+	"github.com/gantryio/gantry/core/admission/webhook"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/all"
 	"github.com/gantryio/gantry/core/api/openapi"
@@ -120,7 +121,6 @@ func startCluster(dir string) (*cluster, func(), error) {
 		Registry: registry, Store: c.store, Cache: c.cache,
 		Authenticator: auth.Certificates{},
 		Authorizer:    auth.Chain{auth.Masters{}, auth.Nodes{References: references{}}},
-		Admission:     admission.Default(admission.Reader{Cache: c.cache, Registry: registry}),
 		ServiceRange:  netip.MustParsePrefix("10.96.0.0/24"),
 		NodePorts:     [2]int32{30000, 30015},
 		OpenAPI:       openapi.Handler{},
@@ -132,6 +132,13 @@ func startCluster(dir string) (*cluster, func(), error) {
 		ClientCA:      c.authority.CertPEM,
 		Dial:          dialLed,
 	}
+	objects := admission.Reader{Cache: c.cache, Registry: registry}
+	caller, err := webhook.NewCaller(objects, c.api.Authorizer, c.api)
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	c.api.Admission = append(admission.Default(objects), webhook.NewMutating(caller), webhook.NewValidating(caller))
 	c.api.Init()
 	go func() {
 		defer close(followed)

@@ -95,7 +95,7 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request) {
 		c, err = s.newCall(req, parts)
 	}
 	if c != nil {
-		c.q.Warn = func(text string) { w.Header().Add("Warning", fmt.Sprintf("299 - %q", text)) }
+		c.q.Warn = (&warnings{header: w.Header()}).add
 	}
 	if err == nil {
 		err = s.authorize(c)
@@ -181,6 +181,7 @@ func (s *Server) complete(c *call) error {
 	}
 	c.view.pretty = queryBool(c.query, "pretty")
 	q.Manager = c.query.Get("fieldManager")
+	q.AskedManager, q.AskedValidation = q.Manager, c.query.Get("fieldValidation")
 	return c.writeOptions()
 }
 

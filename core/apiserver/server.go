@@ -71,6 +71,8 @@ type Server struct {
 	ips         *ipAllocator
 	ports       *portAllocator
 	subs        map[subresource]subHandler
+	internals   admission.Chain // those of Admission that ask nobody
+	externals   admission.Chain // and those that do
 	inflight    atomic.Int64
 	workers     workers
 	meter       usage.Meter
@@ -93,6 +95,7 @@ func (s *Server) Init() {
 	}
 	s.ports = newPortAllocator(s.NodePorts)
 	s.subs = s.subresources()
+	s.internals, s.externals = s.Admission.Internals(), s.Admission.Externals()
 	s.meter = usage.Meter{Agents: s.Agents, Address: agentAddress}
 	s.requests = newRequestCounter()
 	s.metrics = s.metricsHandler()

@@ -68,13 +68,17 @@ func (s *Server) serveSub(w http.ResponseWriter, c *call) {
 		return
 	}
 	if c.sub.connect != nil {
+		if err := s.admitConnection(c); err != nil {
+			s.fail(w, jsonView, err)
+			return
+		}
 		c.sub.connect(w, c)
 		return
 	}
 	obj := c.sub.body()
 	err := c.decode(obj)
 	if err == nil {
-		obj, err = c.sub.run(c.ctx, c.q, obj)
+		obj, err = s.runSub(c.ctx, c.q, c.sub, obj)
 	}
 	if err != nil {
 		s.fail(w, c.view, err)
@@ -97,7 +101,7 @@ func (s *Server) RunSubresource(ctx context.Context, q *api.Request, obj runtime
 	if !ok || h.run == nil {
 		return nil, errNoResource
 	}
-	return h.run(ctx, q, obj)
+	return s.runSub(ctx, q, &h, obj)
 }
 
 var success = &metav1.Status{
@@ -199,10 +203,13 @@ func (s *Server) Scale(ctx context.Context, q *api.Request) (*autoscalingv1.Scal
 func (s *Server) setScale(ctx context.Context, q *api.Request, edit func(*autoscalingv1.Scale) (*autoscalingv1.Scale, error)) (runtime.Object, error) {
 	r := q.Resource
 	target := *q
-	target.Subresource = ""
-	entry, err := s.modify(ctx, &target, func(_ context.Context, current api.Object) (api.Object, error) {
+	target.Subresource, target.Admitted = "", true
+	entry, err := s.modify(ctx, &target, func(ctx context.Context, current api.Object) (api.Object, error) {
 		scale, err := edit(r.GetScale(current))
 		if err != nil {
+			return nil, err
+		}
+		if err := s.admitScale(ctx, q, scale, current); err != nil {
 			return nil, err
 		}
 		if scale.Spec.Replicas < 0 {

@@ -106,7 +106,7 @@ func (s *Server) replace(ctx context.Context, q *api.Request, obj api.Object, en
 		return nil, apierrors.NewInternalError(err)
 	}
 	attrs := &admission.Attributes{Request: q, Operation: admission.Update, Object: obj, Old: old}
-	if err := s.Admission.Admit(ctx, attrs); err != nil {
+	if err := s.admit(ctx, attrs); err != nil {
 		return nil, err
 	}
 	s.separate(q, obj, old)
@@ -124,7 +124,7 @@ func (s *Server) validateAndReplace(ctx context.Context, q *api.Request, attrs *
 	if errs := validateUpdate(q, obj, old); len(errs) > 0 {
 		return nil, apierrors.NewInvalid(q.Resource.GroupVersionKind().GroupKind(), q.Name, errs)
 	}
-	if err := s.Admission.Validate(ctx, attrs); err != nil {
+	if err := s.chainFor(q).Validate(ctx, attrs); err != nil {
 		return nil, err
 	}
 	warn(q, obj, old)

@@ -18,7 +18,7 @@ type Collection struct {
 
 	mu      sync.RWMutex
 	tree    btree.Map[string, *Entry]
-	changed int64 // revision of the last change
+	changed atomic.Int64 // revision of the last change; set under mu
 	history history
 	topics  map[topic]*queue
 	kept    kept
@@ -34,11 +34,7 @@ func newCollection(r *api.Resource, revision *atomic.Int64) *Collection {
 func (c *Collection) kind() *api.Resource { return c.resource.Load() }
 
 // Changed is the revision of the last change.
-func (c *Collection) Changed() int64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.changed
-}
+func (c *Collection) Changed() int64 { return c.changed.Load() }
 
 // Event is a change of one object.
 type Event struct {
@@ -96,7 +92,7 @@ func (c *Collection) removeLocked(key string, revision int64) {
 }
 
 func (c *Collection) publish(ev *Event) {
-	c.changed = ev.Entry.Revision
+	c.changed.Store(ev.Entry.Revision)
 	c.history.add(ev)
 	c.wake(ev)
 }

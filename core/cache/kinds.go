@@ -40,7 +40,8 @@ func (c *Cache) Use(ctx context.Context, r *api.Resource) error {
 		col.tree.Set(e.Key, e)
 	}
 	// The store may be ahead of the watch, whose events up to here are in what was loaded.
-	col.loaded, col.changed, col.history.floor = revision, revision, revision
+	col.loaded, col.history.floor = revision, revision
+	col.changed.Store(revision)
 	all := maps.Clone(*c.collections.Load())
 	all[r.StoragePrefix] = col
 	c.collections.Store(&all)

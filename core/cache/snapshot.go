@@ -25,7 +25,7 @@ func (c *Collection) Snapshot() *Snapshot {
 
 func (c *Collection) snapshotLocked() *Snapshot {
 	// Events are applied before the cache's revision is raised, so the tree may be ahead of it.
-	return &Snapshot{Revision: max(c.changed, c.revision.Load()), tree: c.tree.Copy(), prefix: c.kind().Prefix()}
+	return &Snapshot{Revision: max(c.changed.Load(), c.revision.Load()), tree: c.tree.Copy(), prefix: c.kind().Prefix()}
 }
 
 // All walks in order of keys.

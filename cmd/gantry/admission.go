@@ -1,0 +1,26 @@
+package main
+
+import (
+	"fmt"
+
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/gantryio/gantry/core/admission"
+	"github.com/gantryio/gantry/core/admission/webhook"
+	"github.com/gantryio/gantry/core/auth"
+)
+
+// admission is what every write goes through, in order. Quotas come last: nothing is charged for what others refuse.
+func (s *server) admission(objects admission.Reader, roles *auth.RBAC, may authorizer.UnconditionalAuthorizer) admission.Chain {
+	caller, err := webhook.NewCaller(objects, may, s.api)
+	if err != nil {
+		panic(fmt.Sprintf("prepare webhooks: %v", err)) // the kinds of the library itself
+	}
+	return append(admission.Default(objects),
+		admission.Escalation{RBAC: roles, May: may},
+		admission.CertificateRequests{May: may},
+		webhook.NewMutating(caller),
+		webhook.NewValidating(caller),
+		s.quotas,
+	)
+}
