@@ -6,6 +6,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/gantryio/gantry/core/admission"
+	"github.com/gantryio/gantry/core/admission/policy"
 	"github.com/gantryio/gantry/core/admission/webhook"
 	"github.com/gantryio/gantry/core/auth"
 )
@@ -19,7 +20,9 @@ func (s *server) admission(objects admission.Reader, roles *auth.RBAC, may autho
 	return append(admission.Default(objects),
 		admission.Escalation{RBAC: roles, May: may},
 		admission.CertificateRequests{May: may},
+		policy.NewMutating(objects, may, s.api.TypeConverter),
 		webhook.NewMutating(caller),
+		policy.NewValidating(objects, may),
 		webhook.NewValidating(caller),
 		s.quotas,
 	)

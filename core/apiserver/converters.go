@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/client-go/kubernetes/scheme"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
 
@@ -54,4 +55,15 @@ func otherConverters() map[string]managedfields.TypeConverter {
 		}
 	}
 	return out
+}
+
+// TypeConverter knows the schema of a kind; it is nil for a kind that is not served.
+func (s *Server) TypeConverter(gvk schema.GroupVersionKind) managedfields.TypeConverter {
+	switch r := s.Registry.Kind(gvk); {
+	case r != nil && r.Custom():
+		return s.managed.converterOf(r)
+	case r != nil || scheme.Scheme.Recognizes(gvk):
+		return s.managed.converter()
+	}
+	return nil
 }

@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gantryio/gantry/core/admission"
+	"github.com/gantryio/gantry/core/admission/policy"
 	"github.com/gantryio/gantry/core/admission/webhook"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/all"
@@ -138,7 +139,9 @@ func startCluster(dir string) (*cluster, func(), error) {
 		stop()
 		return nil, nil, err
 	}
-	c.api.Admission = append(admission.Default(objects), webhook.NewMutating(caller), webhook.NewValidating(caller))
+	c.api.Admission = append(admission.Default(objects),
+		policy.NewMutating(objects, c.api.Authorizer, c.api.TypeConverter), webhook.NewMutating(caller),
+		policy.NewValidating(objects, c.api.Authorizer), webhook.NewValidating(caller))
 	c.api.Init()
 	go func() {
 		defer close(followed)
@@ -342,4 +345,13 @@ func continueToken(revision int64, after string) string {
 func otherAuthority(t testing.TB) *pki.Authority {
 	t.Helper()
 	return must(pki.Open(t.TempDir()))(t)
+}
+
+// secretOf has n keys.
+func secretOf(name string, n int) *corev1.Secret {
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, GenerateName: "s-"}, Data: map[string][]byte{}}
+	for i := range n {
+		s.Data[fmt.Sprint("k", i)] = nil
+	}
+	return s
 }
