@@ -47,8 +47,10 @@ func shouldTrim(before, now heap) bool {
 // trimMemory collects and returns memory whenever the process has become idle, until ctx ends.
 func trimMemory(ctx context.Context) error {
 	samples := []metrics.Sample{
-		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
-		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/heap/allocs:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
 	}
 	read := func() heap {
 		metrics.Read(samples)

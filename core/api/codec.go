@@ -61,6 +61,9 @@ func (r *Resource) DecodeStored(data []byte) (Object, error) {
 	if err := decodeStored(data, obj); err != nil {
 		return nil, fmt.Errorf("decode stored %s: %w", r.Kind, err)
 	}
+	if r.Convert != nil && obj.GetObjectKind().GroupVersionKind() != r.GroupVersionKind() {
+		return obj, nil // it is converted when somebody reads it
+	}
 	r.SetType(obj)
 	if r.Prune != nil {
 		r.Prune(obj)

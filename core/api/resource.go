@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
@@ -40,6 +41,10 @@ type Resource struct {
 	// Prune drops from an object without a Go type what its schema does not know, and returns the paths of that. Nil where
 	// decoding does it.
 	Prune func(obj Object) (unknown []string)
+
+	// Convert turns objects of a defined kind, which it leaves as they are, into another version of it. It is nil where versions
+	// differ in nothing but their name, or where there is Go code for it. Where it is not, objects may be stored in any version.
+	Convert func(ctx context.Context, objs []Object, to schema.GroupVersion) ([]Object, error)
 
 	Default        func(obj Object)
 	Prepare        func(obj, old Object)

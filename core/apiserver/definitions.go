@@ -137,7 +137,14 @@ func (s *Server) define(ctx context.Context, crd *apiextensionsv1.CustomResource
 	if err != nil {
 		return nil, err
 	}
+	webhook, err := s.conversionOf(crd)
+	if err != nil {
+		return nil, err
+	}
 	for _, k := range kinds {
+		if webhook != nil {
+			k.Convert = webhook.convert
+		}
 		if err := s.managed.learn(k); err != nil {
 			return nil, fmt.Errorf("learn the schema of %s: %w", k.GroupVersionKind(), err)
 		}

@@ -31,9 +31,13 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	if p.Type == types.StrategicMergePatchType && q.Resource.Custom() {
 		return nil, false, errUntypedPatch
 	}
-	entry, err := s.modify(ctx, q, func(_ context.Context, current api.Object) (api.Object, error) {
+	entry, err := s.modify(ctx, q, func(ctx context.Context, current api.Object) (api.Object, error) {
 		r := q.Spoken()
-		original, err := json.Marshal(r.FromStored(current))
+		seen, err := r.InVersion(ctx, []api.Object{current})
+		if err != nil {
+			return nil, err
+		}
+		original, err := json.Marshal(seen[0])
 		if err != nil {
 			return nil, apierrors.NewInternalError(err)
 		}
@@ -45,7 +49,9 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 		if err := unmarshalJSON(patched, obj, targetOf(r), p.Validation, q.Warn); err != nil {
 			return nil, patchError(&p, patched, err)
 		}
-		obj = toStored(q, obj)
+		if obj, err = toStored(ctx, q, obj); err != nil {
+			return nil, err
+		}
 		if err := sameTarget(obj, current); err != nil {
 			return nil, err
 		}

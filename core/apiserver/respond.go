@@ -87,7 +87,11 @@ func partial(obj api.Object) *metav1.PartialObjectMetadata {
 }
 
 func (s *Server) respondEntry(w http.ResponseWriter, c *call, status int, e *cache.Entry) {
-	e = shown(c.q, e)
+	e, err := shown(c.ctx, c.q, e)
+	if err != nil {
+		s.fail(w, c.view, err)
+		return
+	}
 	if c.view == jsonView {
 		s.respondJSON(w, status, e)
 		return
@@ -165,8 +169,12 @@ func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
 		meta.ResourceVersion = strconv.FormatInt(p.Revision, 10)
 	}
 	var data []byte
-	var err error
-	r, items := c.q.Spoken(), shownAll(c.q, p.Items)
+	r := c.q.Spoken()
+	items, err := shownAll(c.ctx, c.q, p.Items)
+	if err != nil {
+		s.fail(w, c.view, err)
+		return
+	}
 	switch {
 	case c.view.as == "Table":
 		var t *metav1.Table

@@ -11,10 +11,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	webhookutil "k8s.io/apiserver/pkg/util/webhook"
 
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
@@ -68,6 +70,7 @@ type Server struct {
 	definitions definitions
 	aggregation aggregation
 	swagger     swagger
+	conversions func() (*webhookutil.ClientManager, error) // made when the first definition needs it
 	ips         *ipAllocator
 	ports       *portAllocator
 	subs        map[subresource]subHandler
@@ -95,6 +98,7 @@ func (s *Server) Init() {
 	}
 	s.ports = newPortAllocator(s.NodePorts)
 	s.subs = s.subresources()
+	s.conversions = sync.OnceValues(func() (*webhookutil.ClientManager, error) { return newConversionClients(s) })
 	s.internals, s.externals = s.Admission.Internals(), s.Admission.Externals()
 	s.meter = usage.Meter{Agents: s.Agents, Address: agentAddress}
 	s.requests = newRequestCounter()

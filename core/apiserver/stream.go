@@ -81,18 +81,24 @@ func (f *frames) run(ctx context.Context, running *Watch) {
 		events, err = running.Next(ctx, events[:0])
 		for i := range events {
 			if err := f.event(&events[i]); err != nil {
+				_ = f.flush()
 				return
 			}
 		}
-		if status := apierrors.APIStatus(nil); errors.As(err, &status) {
-			body := status.Status()
-			body.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
-			f.object(watch.Error, &body)
-		}
+		f.failed(err)
 		if f.flush() != nil || err != nil {
 			return
 		}
 		clear(events)
+	}
+}
+
+// failed tells the client what it can act on.
+func (f *frames) failed(err error) {
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		body := status.Status()
+		body.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+		f.object(watch.Error, &body)
 	}
 }
 
@@ -119,7 +125,12 @@ func (f *frames) event(ev *WatchEvent) error {
 		f.bookmark(ev)
 		return nil
 	}
-	data, err := encodeEntry(f.c.view.plain(), f.c.q.Spoken(), shown(f.c.q, ev.Entry), tableOptions{
+	entry, err := shown(f.c.ctx, f.c.q, ev.Entry)
+	if err != nil {
+		f.failed(err)
+		return err
+	}
+	data, err := encodeEntry(f.c.view.plain(), f.c.q.Spoken(), entry, tableOptions{
 		include: f.c.query.Get("includeObject"), bare: f.tables > 0,
 	})
 	if err != nil {

@@ -76,6 +76,9 @@ func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cach
 		if entry == nil {
 			return nil, apierrors.NewNotFound(q.Spoken().GroupResource(), q.Name)
 		}
+		if entry, err = inStored(ctx, q.Resource, entry); err != nil {
+			return nil, err
+		}
 		obj, err := make(ctx, entry.Object)
 		if err != nil {
 			return nil, err
@@ -138,7 +141,7 @@ func (s *Server) store(ctx context.Context, q *api.Request, obj api.Object, entr
 	if finished(q.Resource, obj) {
 		return s.remove(ctx, q, obj, entry.Revision)
 	}
-	if sameStored.DeepEqual(obj, entry.Object) {
+	if !entry.Former && sameStored.DeepEqual(obj, entry.Object) {
 		return entry, nil
 	}
 	return s.write(ctx, q, obj, entry.Revision)

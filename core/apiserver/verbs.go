@@ -55,7 +55,7 @@ func (c *call) body() (api.Object, error) {
 	if err := c.decode(obj); err != nil {
 		return nil, err
 	}
-	return toStored(c.q, obj), nil
+	return toStored(c.ctx, c.q, obj)
 }
 
 func (c *call) decode(obj runtime.Object) error {

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 
@@ -13,33 +14,62 @@ import (
 )
 
 // toStored turns what a client sent in the version that it speaks, and which is taken over, into the stored one.
-func toStored(q *api.Request, obj api.Object) api.Object {
+func toStored(ctx context.Context, q *api.Request, obj api.Object) (api.Object, error) {
 	if q.Version == nil {
-		return obj
+		return obj, nil
 	}
 	if q.Version.Default != nil {
 		q.Version.Default(obj)
 	}
-	return q.Version.ToStored(obj)
+	if q.Version.Convert != nil && obj.GetNamespace() == "" && q.Resource.Namespaced {
+		obj.SetNamespace(q.Namespace) // whoever converts it sees what will be stored
+	}
+	return q.Version.ForStore(ctx, obj)
 }
 
 // shown is an entry in the version that the client speaks. Where that is not the stored one, it is made for this answer.
-func shown(q *api.Request, e *cache.Entry) *cache.Entry {
-	if q.Version == nil {
-		return e
+func shown(ctx context.Context, q *api.Request, e *cache.Entry) (*cache.Entry, error) {
+	if q.Version == nil && q.Resource.Convert == nil {
+		return e, nil
 	}
-	return &cache.Entry{Key: e.Key, Revision: e.Revision, Object: q.Version.FromStored(e.Object)}
+	out, err := shownAll(ctx, q, []*cache.Entry{e})
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
 }
 
-func shownAll(q *api.Request, entries []*cache.Entry) []*cache.Entry {
-	if q.Version == nil {
-		return entries
+func shownAll(ctx context.Context, q *api.Request, entries []*cache.Entry) ([]*cache.Entry, error) {
+	if q.Version == nil && q.Resource.Convert == nil {
+		return entries, nil
+	}
+	objs := make([]api.Object, len(entries))
+	for i, e := range entries {
+		objs[i] = e.Object
+	}
+	objs, err := q.Spoken().InVersion(ctx, objs)
+	if err != nil {
+		return nil, err
 	}
 	out := make([]*cache.Entry, len(entries))
 	for i, e := range entries {
-		out[i] = shown(q, e)
+		if out[i] = e; objs[i] != e.Object {
+			out[i] = &cache.Entry{Key: e.Key, Revision: e.Revision, Object: objs[i]}
+		}
 	}
-	return out
+	return out, nil
+}
+
+// inStored returns an entry in the stored version; its object may have been stored in a former one.
+func inStored(ctx context.Context, r *api.Resource, e *cache.Entry) (*cache.Entry, error) {
+	if r.Convert == nil {
+		return e, nil
+	}
+	objs, err := r.InVersion(ctx, []api.Object{e.Object})
+	if err != nil || objs[0] == e.Object {
+		return e, err
+	}
+	return &cache.Entry{Key: e.Key, Revision: e.Revision, Object: objs[0], Former: true}, nil
 }
 
 // convertor lets the library compare what managers own in one version with objects of another. Within a version it is the
@@ -58,7 +88,9 @@ func (c convertor) ConvertToVersion(in runtime.Object, target runtime.GroupVersi
 	}
 	want, ok := target.KindForGroupVersionKinds([]schema.GroupVersionKind{gvk})
 	if u, untyped := in.(*unstructured.Unstructured); ok && untyped {
-		if r := c.registry.Kind(gvk); r == nil || r.Custom() {
+		if r := c.registry.Kind(gvk); r != nil && r.Convert != nil && want != gvk {
+			return convertUntyped(r, c.registry.Kind(want), u)
+		} else if r == nil || r.Custom() {
 			out := u.DeepCopy() // versions differ in nothing but their name
 			out.SetGroupVersionKind(want)
 			return out, nil
@@ -82,6 +114,23 @@ func (c convertor) ConvertToVersion(in runtime.Object, target runtime.GroupVersi
 		return nil, err
 	}
 	return to.FromStored(from.ToStored(obj)), nil
+}
+
+// convertUntyped asks the webhook of a definition. The library has no context to give; the webhook's own time bounds the call.
+func convertUntyped(from, to *api.Resource, u *unstructured.Unstructured) (runtime.Object, error) {
+	if to == nil || from.Stored() != to.Stored() {
+		return nil, runtime.NewNotRegisteredErrForKind("gantry", u.GroupVersionKind())
+	}
+	if u.GetName() == "" && u.GetUID() == "" {
+		out := u.DeepCopy() // the library's empty object, which is none that a webhook knows
+		to.SetType(out)
+		return out, nil
+	}
+	out, err := to.InVersion(context.Background(), []api.Object{u})
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
 }
 
 // typedOf returns a copy of obj as its Go type.

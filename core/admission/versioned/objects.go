@@ -3,6 +3,7 @@
 package versioned
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -154,6 +155,13 @@ func (o Objects) as(in runtime.Object, to *api.Resource) (runtime.Object, error)
 	own, ok := in.(api.Object)
 	if from == nil || to == nil || !ok || from.Stored() != to.Stored() {
 		return nil, fmt.Errorf("convert a %T: no such version", in)
+	}
+	if to.Convert != nil {
+		out, err := to.InVersion(context.Background(), []api.Object{own})
+		if err != nil {
+			return nil, err
+		}
+		return out[0], nil
 	}
 	return to.FromStored(from.ToStored(own)), nil
 }

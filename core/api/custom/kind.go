@@ -30,7 +30,7 @@ type version struct {
 }
 
 // Kinds returns the kinds that a definition declares, one for each version that is served or stored, the stored one first
-// and the others in order of preference. Versions that need a webhook to be converted are left out.
+// and the others in order of preference. A conversion by a webhook is for the caller to add.
 func Kinds(d *apiextensionsv1.CustomResourceDefinition) ([]Kind, error) {
 	def, err := internal.Internal(d)
 	if err != nil {
@@ -49,9 +49,6 @@ func Kinds(d *apiextensionsv1.CustomResourceDefinition) ([]Kind, error) {
 	}
 	if len(out) != 1 {
 		return nil, fmt.Errorf("definition %s has %d stored versions, want one", d.Name, len(out))
-	}
-	if c := def.Spec.Conversion; c != nil && c.Strategy == apiextensions.WebhookConverter {
-		return out, nil
 	}
 	for i := range def.Spec.Versions {
 		v := &def.Spec.Versions[i]

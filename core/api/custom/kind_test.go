@@ -75,7 +75,7 @@ func TestVersions(t *testing.T) {
 		"the stored is not": {func(d *apiextensionsv1.CustomResourceDefinition) { d.Spec.Versions[1].Served = false }, []string{"v1 (not served)", "v2"}},
 		"a webhook between": {func(d *apiextensionsv1.CustomResourceDefinition) {
 			d.Spec.Conversion = &apiextensionsv1.CustomResourceConversion{Strategy: "Webhook"}
-		}, []string{"v1"}},
+		}, []string{"v1", "v2"}},
 		"no webhook is needed": {func(d *apiextensionsv1.CustomResourceDefinition) {
 			d.Spec.Conversion = &apiextensionsv1.CustomResourceConversion{Strategy: "None"}
 		}, []string{"v1", "v2"}},
