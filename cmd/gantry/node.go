@@ -294,12 +294,15 @@ var _ service.Proxies = proxies{}
 // Proxies implements service.Proxies.
 func (p proxies) Proxies() []service.Named {
 	var out []service.Named
-	for _, q := range p.Plugins() {
-		if q.Kind != plugin.Service {
+	for _, i := range p.Instances() {
+		if i.Kind != plugin.Service {
 			continue
 		}
-		if proxy, ref, err := p.Service(q.Name); err == nil {
-			out = append(out, service.Named{Name: ref.Name, Proxy: proxy})
+		if !i.Up {
+			i.Since = time.Time{}
+		}
+		if proxy, ref, err := p.Service(i.Name); err == nil {
+			out = append(out, service.Named{Name: ref.Name, Proxy: proxy, Since: i.Since})
 		}
 	}
 	return out

@@ -67,7 +67,7 @@ var agentRules = []rule{
 	{[]string{"/namespaces", "/serviceaccounts"}, []string{"get"}},
 	{[]string{"/serviceaccounts/token"}, []string{"create"}},
 	{[]string{"/events"}, []string{"create", "update", "patch"}},
-	{[]string{"plugins.gantry.dev/plugins"}, read},
+	{[]string{"plugins.gantry.dev/plugins", "plugins.gantry.dev/pluginpolicies"}, read},
 	{[]string{"plugins.gantry.dev/nodeplugins"}, []string{"get", "list", "watch", "create"}},
 	{[]string{"plugins.gantry.dev/nodeplugins/status"}, []string{"update", "patch"}},
 	{[]string{"coordination.k8s.io/leases"}, []string{"get", "create", "update", "patch", "delete"}},

@@ -71,7 +71,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	for wait := firstRetry; ; {
 		force := false
 		swapped := c.Proxies.Changed()
-		if all := c.Proxies.Proxies(); len(all) > 0 && done != nil && all[0].Name != c.Serving() {
+		if all := c.Proxies.Proxies(); len(all) > 0 && done != nil && c.hand.due(all[0]) {
 			poke(changed)
 		}
 		select {
@@ -116,7 +116,7 @@ func (c *Controller) sync(ctx context.Context, before *service.Snapshot, force b
 	if len(all) == 0 {
 		return nil, errors.New("the node has no service plugin")
 	}
-	if force || before == nil || all[0].Name != c.Serving() || !reflect.DeepEqual(*before, now) {
+	if force || before == nil || c.hand.due(all[0]) || !reflect.DeepEqual(*before, now) {
 		if err := c.route(ctx, all, now); err != nil {
 			return nil, err
 		}

@@ -63,7 +63,7 @@ func TestRunFollowsChangesAndTriesAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- (&Controller{Cache: f, Proxies: &shelf{all: []Named{{"one", proxy}}}, Node: "a"}).Run(ctx)
+		ended <- (&Controller{Cache: f, Proxies: &shelf{all: []Named{{Name: "one", Proxy: proxy}}}, Node: "a"}).Run(ctx)
 	}()
 	defer func() {
 		cancel()
@@ -166,7 +166,7 @@ func TestTheNewProxyRoutesBeforeTheOldOneWithdraws(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Named{name, noted{p, name, s}}, p
+		return Named{Name: name, Proxy: noted{p, name, s}}, p
 	}
 	a, fakeA := proxy("a")
 	b, fakeB := proxy("b")
@@ -216,4 +216,31 @@ func TestTheNewProxyRoutesBeforeTheOldOneWithdraws(t *testing.T) {
 	if got := s.happened(); !slices.Equal(got, want) {
 		t.Errorf("it went %q, want %q", got, want)
 	}
+}
+
+// A proxy that has begun anew is given everything, though nothing has changed.
+func TestAProxyThatCameBackIsSyncedAgain(t *testing.T) {
+	p, err := servicefake.Open(servicefake.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shelf{}
+	s.set(Named{Name: "a", Proxy: p, Since: time.Unix(1, 0)})
+	c := &Controller{Cache: &fakeCache{
+		FakeInformers: &informertest.FakeInformers{Scheme: scheme.Scheme},
+		Client:        fake.NewClientBuilder().WithScheme(scheme.Scheme).Build(),
+	}, Proxies: s, Node: "a"}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	await(t, p, func(_ service.Snapshot, n int) bool { return n == 1 })
+	s.set(Named{Name: "a", Proxy: p}) // away
+	s.set(Named{Name: "a", Proxy: p, Since: time.Unix(2, 0)})
+	await(t, p, func(_ service.Snapshot, n int) bool { return n == 2 })
 }

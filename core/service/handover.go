@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/gantryio/gantry/interfaces/service"
 )
@@ -13,6 +14,8 @@ import (
 type Named struct {
 	Name  string
 	Proxy service.Proxy
+	// Since is when the plugin last began to answer, which may have lost what it was given before; zero while it does not.
+	Since time.Time
 }
 
 // Proxies are the node's service plugins, of which one routes.
@@ -29,6 +32,7 @@ type Proxies interface {
 type handover struct {
 	mu      sync.Mutex
 	serving string
+	since   time.Time
 	// clean are those that have nothing on the machine since this process began.
 	clean map[string]bool
 }
@@ -40,11 +44,18 @@ func (c *Controller) Serving() string {
 	return c.hand.serving
 }
 
-func (h *handover) turn(name string) (before string) {
+// due tells that a plugin has to be given all Services, whether they have changed or not.
+func (h *handover) due(n Named) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	before, h.serving = h.serving, name
-	delete(h.clean, name)
+	return n.Name != h.serving || !n.Since.IsZero() && !n.Since.Equal(h.since)
+}
+
+func (h *handover) turn(n Named) (before string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before, h.serving, h.since = h.serving, n.Name, n.Since
+	delete(h.clean, n.Name)
 	return before
 }
 
@@ -61,7 +72,7 @@ func (c *Controller) route(ctx context.Context, all []Named, now service.Snapsho
 		}
 		return err
 	}
-	if before := c.hand.turn(next.Name); before != next.Name {
+	if before := c.hand.turn(next); before != next.Name {
 		slog.Info("services are routed", "proxy", next.Name, "before", before)
 		if c.Served != nil {
 			c.Served()

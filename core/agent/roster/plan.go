@@ -48,8 +48,9 @@ func refOf(p pluginhost.Plugin) ref { return ref{p.Kind, p.Name} }
 type input struct {
 	// shipped are the plugins of this machine by their own names, with the configuration that they need here.
 	shipped []pluginhost.Plugin
-	// requireVerified refuses what is neither shipped nor verified.
+	// requireVerified refuses what is neither shipped nor verified; policies may ask for that, too.
 	requireVerified bool
+	policies        []v1alpha1.PluginPolicy
 	// real follows the symbolic links of a path; nil leaves it as it is.
 	real func(path string) string
 	// configure changes that for an instance of another name; nil changes nothing.
@@ -134,31 +135,36 @@ func (in input) held(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin, b
 	return pluginhost.Plugin{}, false
 }
 
-// refuseShared keeps the oldest of the plugins that adopt one socket: each would take the pods of the other for its own.
+// refuseShared keeps the oldest of the plugins of a kind that adopt one socket: each would take the pods of the other for its
+// own, or undo the routes of the other.
 func (d *decision) refuseShared(in input, declared map[ref]metav1.Time) {
-	owner := map[string]pluginhost.Plugin{}
+	type socket struct {
+		kind plugin.Kind
+		path string
+	}
+	owner := map[socket]pluginhost.Plugin{}
 	older := func(a, b pluginhost.Plugin) int {
 		x, y := declared[refOf(a)], declared[refOf(b)]
 		return cmp.Or(x.Compare(y.Time), cmp.Compare(a.Name, b.Name))
 	}
 	for _, p := range slices.SortedStableFunc(slices.Values(d.run), older) {
-		socket := in.socketOf(p)
-		if socket == "" {
+		at := socket{p.Kind, in.socketOf(p)}
+		if at.path == "" {
 			continue
 		}
-		first, taken := owner[socket]
+		first, taken := owner[at]
 		if !taken {
-			owner[socket] = p
+			owner[at] = p
 			continue
 		}
-		d.refused[refOf(p)] = fmt.Errorf("the socket %s is adopted by plugin %s already: one socket, one plugin", socket, first.Name)
+		d.refused[refOf(p)] = fmt.Errorf("the socket %s is adopted by plugin %s already: one socket, one plugin", at.path, first.Name)
 		d.run = slices.DeleteFunc(d.run, func(q pluginhost.Plugin) bool { return refOf(q) == refOf(p) })
 	}
 }
 
 // socketOf is the socket that a plugin adopts; "" for none.
 func (in input) socketOf(p pluginhost.Plugin) string {
-	if p.Kind != plugin.Runtime || p.Driver != adopter {
+	if p.Driver != adopters[p.Kind] {
 		return ""
 	}
 	var c struct {
@@ -194,8 +200,8 @@ func first(b, a bool) int {
 	return 0
 }
 
-// adopter is the shipped plugin that adopts the sockets of runtimes.
-const adopter = "cri"
+// adopters are the shipped plugins that adopt the sockets of others.
+var adopters = map[plugin.Kind]string{plugin.Runtime: "cri", plugin.Network: "socket", plugin.Service: "socket"}
 
 // resolve makes what the host is told out of what is declared.
 func (in input) resolve(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin, error) {
@@ -221,14 +227,12 @@ func (in input) resolve(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin
 		}
 	case s.Executable != nil:
 		p.Executable, p.SHA256 = s.Executable.Path, s.Executable.SHA256
-	case s.Endpoint != "" && kind == plugin.Runtime:
-		p.Driver = adopter
+	case s.Endpoint != "":
+		p.Driver = adopters[kind]
 		var err error
 		if base, err = patched(find(in.shipped, kind, p.Driver).Config, map[string]string{"endpoint": s.Endpoint}); err != nil {
 			return p, err
 		}
-	case s.Endpoint != "":
-		return p, fmt.Errorf("sockets of others are only supported for runtimes")
 	case s.Image != nil:
 		p.Image = &artifact.Image{Reference: s.Image.Reference, PublicKey: s.Image.PublicKey}
 	}
@@ -243,11 +247,12 @@ func (in input) resolve(o *v1alpha1.Plugin, kind plugin.Kind) (pluginhost.Plugin
 // trusted refuses what has not been verified, where that is asked for. What Gantry ships is: its digests are listed.
 func (in input) trusted(o *v1alpha1.Plugin, p *pluginhost.Plugin) error {
 	v, s := o.Status.Verification, o.Spec.Source
-	if !in.requireVerified || s.Builtin != "" {
+	asks := in.whoAsks(o.Spec.Type)
+	if asks == "" || s.Builtin != "" {
 		return nil
 	}
-	const how = "this node takes verified plugins only: gantry plugin verify %s %s --report %s"
-	advice := fmt.Sprintf(how, p.Kind, cmp.Or(s.Endpoint, "EXECUTABLE"), o.Name)
+	const how = "%s takes verified plugins only: gantry plugin verify %s %s --report %s"
+	advice := fmt.Sprintf(how, asks, p.Kind, cmp.Or(s.Endpoint, "EXECUTABLE"), o.Name)
 	switch sum, _ := strings.CutPrefix(digestOf(v), "sha256:"); {
 	case v == nil:
 		return fmt.Errorf("nobody has verified it, and %s", advice)
@@ -259,6 +264,21 @@ func (in input) trusted(o *v1alpha1.Plugin, p *pluginhost.Plugin) error {
 		p.SHA256 = sum // The artifact names the digest of its manifest only.
 	}
 	return nil
+}
+
+// whoAsks names what asks for verified plugins of a type here; "" when nothing does.
+func (in input) whoAsks(t v1alpha1.Type) string {
+	if in.requireVerified {
+		return "this node"
+	}
+	for i := range in.policies {
+		p := &in.policies[i]
+		if p.Spec.RequireVerified && (len(p.Spec.Types) == 0 || slices.Contains(p.Spec.Types, t)) &&
+			labels.SelectorFromSet(p.Spec.NodeSelector).Matches(labels.Set(in.labels)) {
+			return "policy " + p.Name
+		}
+	}
+	return ""
 }
 
 func digestOf(v *v1alpha1.Verification) string {

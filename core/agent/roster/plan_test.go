@@ -132,8 +132,14 @@ func TestDecide(t *testing.T) {
 			},
 		},
 		{
+			name: "one socket for two kinds", run: []string{"network/x", "service/y"}, refused: []string{"service/z"},
+			in: input{objects: []v1alpha1.Plugin{
+				declared("x", v1alpha1.Network, socket), declared("y", v1alpha1.Service, socket), declared("z", v1alpha1.Service, socket),
+			}},
+		},
+		{
 			name: "what cannot be", refused: []string{"network/x"}, run: []string{"runtime/containerd"},
-			in: input{objects: []v1alpha1.Plugin{containerd, declared("x", v1alpha1.Network, socket)}},
+			in: input{requireVerified: true, objects: []v1alpha1.Plugin{containerd, declared("x", v1alpha1.Network, socket)}},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -171,6 +177,8 @@ func TestResolve(t *testing.T) {
 			s.Source.Builtin, s.Config = "cni", &runtime.RawExtension{Raw: []byte(`{"root":"/m","mtu":9}`)}
 		})},
 		{name: "a socket", driver: "cri", config: `{"endpoint":"/run/x.sock"}`, declared: declared("x", v1alpha1.Runtime, socket)},
+		{name: "a network's socket", driver: "socket", config: `{"endpoint":"/run/x.sock"}`, declared: declared("x", v1alpha1.Network, socket)},
+		{name: "a proxy's socket", driver: "socket", config: `{"endpoint":"/run/x.sock"}`, declared: declared("x", v1alpha1.Service, socket)},
 		{name: "an executable", driver: "x", config: "null", executable: "/opt/x", declared: declared("x", v1alpha1.Network, func(s *v1alpha1.PluginSpec) {
 			s.Source = v1alpha1.Source{Executable: &v1alpha1.Executable{Path: "/opt/x", SHA256: "00"}}
 		})},
@@ -237,6 +245,41 @@ func TestOnlyVerifiedPlugins(t *testing.T) {
 			}
 			if p.Image != nil && p.SHA256 != "cc" {
 				t.Errorf("the artifact's executable is not bound: %+v", p)
+			}
+		})
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	policy := func(change func(s *v1alpha1.PluginPolicySpec)) v1alpha1.PluginPolicy {
+		p := v1alpha1.PluginPolicy{ObjectMeta: metav1.ObjectMeta{Name: "strict"}, Spec: v1alpha1.PluginPolicySpec{RequireVerified: true}}
+		change(&p.Spec)
+		return p
+	}
+	for _, test := range []struct {
+		name   string
+		change func(s *v1alpha1.PluginPolicySpec)
+		want   bool
+	}{
+		{name: "everything", change: func(*v1alpha1.PluginPolicySpec) {}, want: true},
+		{name: "nothing", change: func(s *v1alpha1.PluginPolicySpec) { s.RequireVerified = false }},
+		{name: "this type", change: func(s *v1alpha1.PluginPolicySpec) { s.Types = []v1alpha1.Type{v1alpha1.Runtime, v1alpha1.Network} }, want: true},
+		{name: "another type", change: func(s *v1alpha1.PluginPolicySpec) { s.Types = []v1alpha1.Type{v1alpha1.Runtime} }},
+		{name: "this node", change: func(s *v1alpha1.PluginPolicySpec) { s.NodeSelector = map[string]string{"zone": "a"} }, want: true},
+		{name: "another node", change: func(s *v1alpha1.PluginPolicySpec) { s.NodeSelector = map[string]string{"zone": "b"} }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in := input{shipped: machine, labels: map[string]string{"zone": "a"}, policies: []v1alpha1.PluginPolicy{
+				policy(func(s *v1alpha1.PluginPolicySpec) { s.RequireVerified = false }), policy(test.change),
+			}}
+			in.objects = []v1alpha1.Plugin{declared("cni", v1alpha1.Network, nil), declared("x", v1alpha1.Network, socket)}
+			got := decide(in)
+			err := got.refused[ref{plugin.Network, "x"}]
+			if (err != nil) != test.want || err != nil && !strings.Contains(err.Error(), "policy strict takes verified plugins only") {
+				t.Errorf("got %v, want a refusal: %v", err, test.want)
+			}
+			if len(got.run) == 0 || got.run[0].Name != "cni" {
+				t.Errorf("a shipped plugin does not run: %v", got.run)
 			}
 		})
 	}

@@ -38,7 +38,7 @@ type Roster struct {
 	Configure func(config any, instance string) any
 	// Pods returns, by name, the plugins of a kind that pods depend on, and those pods as NAMESPACE/NAME.
 	Pods func(kind plugin.Kind) map[string][]string
-	// RequireVerified refuses plugins that are neither shipped nor verified.
+	// RequireVerified refuses plugins that are neither shipped nor verified, whatever the API's PluginPolicies say.
 	RequireVerified bool
 	// Recorder makes events; nil makes none.
 	Recorder record.EventRecorder
@@ -69,7 +69,7 @@ func (r *Roster) Run(ctx context.Context) error {
 		default:
 		}
 	}
-	for _, kind := range []client.Object{&v1alpha1.Plugin{}, &v1alpha1.NodePlugins{}, &corev1.Node{}} {
+	for _, kind := range []client.Object{&v1alpha1.Plugin{}, &v1alpha1.PluginPolicy{}, &v1alpha1.NodePlugins{}, &corev1.Node{}} {
 		i, err := r.Cache.GetInformer(ctx, kind)
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", kind, err)
@@ -108,8 +108,11 @@ func (r *Roster) handler(poke func()) toolscache.ResourceEventHandler {
 		if !ok {
 			return true
 		}
-		_, plugin := obj.(*v1alpha1.Plugin)
-		return plugin || obj.GetName() == r.Node
+		switch obj.(type) {
+		case *v1alpha1.Plugin, *v1alpha1.PluginPolicy:
+			return true
+		}
+		return obj.GetName() == r.Node
 	}
 	return toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { wakeIf(concerns(o), poke) },
@@ -133,6 +136,10 @@ func (r *Roster) reconcile(ctx context.Context) error {
 	if err := r.Cache.List(ctx, &objects); err != nil {
 		return fmt.Errorf("list plugins: %w", err)
 	}
+	var policies v1alpha1.PluginPolicyList
+	if err := r.Cache.List(ctx, &policies); err != nil {
+		return fmt.Errorf("list policies: %w", err)
+	}
 	var node corev1.Node
 	if err := r.Cache.Get(ctx, client.ObjectKey{Name: r.Node}, &node); err != nil {
 		return client.IgnoreNotFound(err) // it is not registered yet
@@ -149,7 +156,7 @@ func (r *Roster) reconcile(ctx context.Context) error {
 		routes = r.Routes()
 	}
 	r.decided = decide(input{
-		shipped: r.Shipped, configure: r.Configure, objects: objects.Items, labels: node.Labels, defaults: own.Spec.Defaults, granted: own.Spec.Generations,
+		shipped: r.Shipped, configure: r.Configure, objects: objects.Items, policies: policies.Items, labels: node.Labels, defaults: own.Spec.Defaults, granted: own.Spec.Generations,
 		running: r.Host.Plugins(), used: used, real: realPath, requireVerified: r.RequireVerified, routes: routes,
 	})
 	if err := r.Host.Set(ctx, r.decided.run); err != nil {

@@ -99,6 +99,7 @@ func Kinds() *api.Registry {
 		networking.ServiceCIDRs.Resource(),
 		node.RuntimeClasses.Resource(),
 		plugins.NodePlugins.Resource(),
+		plugins.PluginPolicies.Resource(),
 		plugins.Plugins.Resource(),
 		plugins.PluginSwaps.Resource(),
 		policy.PodDisruptionBudgets.Resource(),

@@ -72,6 +72,26 @@ func TestValidatePlugin(t *testing.T) {
 	}
 }
 
+func TestValidatePolicy(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		spec v1alpha1.PluginPolicySpec
+		want []string
+	}{
+		{name: "empty"},
+		{name: "full", spec: v1alpha1.PluginPolicySpec{NodeSelector: map[string]string{"a": "b"}, Types: []v1alpha1.Type{v1alpha1.Network}, RequireVerified: true}},
+		{name: "unknown type", spec: v1alpha1.PluginPolicySpec{Types: []v1alpha1.Type{"Engine"}}, want: []string{"FieldValueNotSupported spec.types[0]"}},
+		{name: "twice", spec: v1alpha1.PluginPolicySpec{Types: []v1alpha1.Type{v1alpha1.Network, v1alpha1.Network}}, want: []string{"FieldValueDuplicate spec.types[1]"}},
+		{name: "no label", spec: v1alpha1.PluginPolicySpec{NodeSelector: map[string]string{"a b": ""}}, want: []string{"FieldValueInvalid spec.nodeSelector"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if d := cmp.Diff(test.want, texts(validatePolicy(&v1alpha1.PluginPolicy{Spec: test.spec}, nil))); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
 func TestValidateSwap(t *testing.T) {
 	swap := func(change func(s *v1alpha1.PluginSwapSpec)) *v1alpha1.PluginSwap {
 		s := &v1alpha1.PluginSwap{Spec: v1alpha1.PluginSwapSpec{Type: v1alpha1.Runtime, From: "containerd", To: "crio"}}

@@ -12,7 +12,8 @@ var GroupVersion = schema.GroupVersion{Group: "plugins.gantry.dev", Version: "v1
 // AddToScheme makes the types known to a scheme.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
-		&Plugin{}, &PluginList{}, &NodePlugins{}, &NodePluginsList{}, &PluginSwap{}, &PluginSwapList{})
+		&Plugin{}, &PluginList{}, &NodePlugins{}, &NodePluginsList{}, &PluginSwap{}, &PluginSwapList{},
+		&PluginPolicy{}, &PluginPolicyList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }
