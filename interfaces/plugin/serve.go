@@ -44,6 +44,7 @@ func Serve[C, T any](info Info, register func(grpc.ServiceRegistrar, T), open fu
 	}
 	sum := sha256.Sum256(raw)
 	endOnTerm()
+	go trim()
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: Handshake,
 		Plugins: goplugin.PluginSet{string(info.Kind): &Wire{Register: func(s grpc.ServiceRegistrar) {

@@ -17,6 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 )
 
 // podRange has room for a thousand nodes.
@@ -72,6 +74,9 @@ func (c *cluster) start(ctx context.Context) error {
 		return err
 	}
 	c.config.QPS = -1
+	if err := v1alpha1.AddToScheme(scheme.Scheme); err != nil {
+		return err
+	}
 	if c.api, err = client.NewWithWatch(c.config, client.Options{Scheme: scheme.Scheme}); err != nil {
 		return err
 	}

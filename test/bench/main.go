@@ -1,5 +1,5 @@
 // Command bench prints how fast and how small Gantry is on this machine: start-up, idle cost, pod start,
-// restart and deletion, a deployment of 50, writes over HTTPS, a deployment of 1,000 and 10,000 pods on a thousand hollow nodes, and the scheduler. It
+// restart and deletion, a deployment of 50, plugins (memory, reattaching, swaps, the cost of a call), writes over HTTPS, a deployment of 1,000 and 10,000 pods on a thousand hollow nodes, and the scheduler. It
 // needs root and what `make build` makes, and runs everything in a network namespace of its own without an uplink.
 //
 //	go run ./test/bench [-only NAME,...]
@@ -42,6 +42,11 @@ var benches = []bench{
 	{name: "crash", run: crashLatency},
 	{name: "delete", run: deleteLatency},
 	{name: "deployment", run: deployment},
+	{name: "memory", run: memory},
+	{name: "reattach", run: reattach},
+	{name: "swap", run: swapReal},
+	{name: "swapfakes", run: swapFakes},
+	{name: "boundary", core: boundary},
 	{name: "writes", run: writes},
 	{name: "rollout", run: rollout},
 	{name: "jobs", run: jobs},

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
+)
+
+// further are the shipped plugins that do not run by themselves, with others' sockets that nobody serves.
+var further = []v1alpha1.Plugin{
+	furtherPlugin("fake-runtime", v1alpha1.Runtime, v1alpha1.Source{Builtin: "fake"}),
+	furtherPlugin("fake-network", v1alpha1.Network, v1alpha1.Source{Builtin: "fake"}),
+	furtherPlugin("fake-service", v1alpha1.Service, v1alpha1.Source{Builtin: "fake"}),
+	furtherPlugin("cri", v1alpha1.Runtime, v1alpha1.Source{Endpoint: "/run/gantry-bench-nobody"}),
+	furtherPlugin("socket-network", v1alpha1.Network, v1alpha1.Source{Endpoint: "/run/gantry-bench-nobody"}),
+	furtherPlugin("socket-service", v1alpha1.Service, v1alpha1.Source{Endpoint: "/run/gantry-bench-nobody"}),
+}
+
+func furtherPlugin(name string, t v1alpha1.Type, source v1alpha1.Source) v1alpha1.Plugin {
+	return v1alpha1.Plugin{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.PluginSpec{Type: t, Source: source, Priority: -1}}
+}
+
+// memory prints what each shipped plugin's process uses (VmRSS) a minute and a half after it and 20 pods have started.
+func memory(ctx context.Context, c *cluster) error {
+	if err := c.start(ctx); err != nil {
+		return err
+	}
+	for _, p := range further {
+		if err := c.api.Create(ctx, p.DeepCopy()); err != nil {
+			return err
+		}
+		defer func() { _ = c.api.Delete(context.WithoutCancel(ctx), p.DeepCopy()) }()
+	}
+	remove, err := c.deploy(ctx, "memory", 20)
+	if err != nil {
+		return err
+	}
+	time.Sleep(90 * time.Second)
+	list, err := c.nodePlugins(ctx)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(list, func(a, b v1alpha1.NodePlugin) int { return cmp.Compare(a.Name, b.Name) })
+	for _, p := range list {
+		kb, err := rss(int(p.PID))
+		if err != nil {
+			return fmt.Errorf("memory of %s: %w", p.Name, err)
+		}
+		print("memory of plugin "+p.Name, "%.1f MB", float64(kb)*1024/1e6)
+	}
+	return remove()
+}
+
+func rss(pid int) (kb int, err error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(raw)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			_, err := fmt.Sscan(value, &kb)
+			return kb, err
+		}
+	}
+	return 0, errors.New("no VmRSS")
+}
+
+func (c *cluster) nodePlugins(ctx context.Context) ([]v1alpha1.NodePlugin, error) {
+	var list v1alpha1.NodePluginsList
+	if err := c.api.List(ctx, &list); err != nil {
+		return nil, err
+	}
+	if len(list.Items) != 1 {
+		return nil, fmt.Errorf("%d nodes have plugins, want one", len(list.Items))
+	}
+	return list.Items[0].Status.Plugins, nil
+}
+
+// deploy makes a Deployment of demo pods and waits until all are ready. What it returns removes them.
+func (c *cluster) deploy(ctx context.Context, name string, n int32) (remove func() error, err error) {
+	labels := map[string]string{"app": name}
+	d := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &n, Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: demoSpec()},
+		},
+	}
+	if err := c.api.Create(ctx, d.DeepCopy()); err != nil {
+		return nil, err
+	}
+	up := map[string]bool{}
+	err = c.await(ctx, func(_ bool, p *corev1.Pod) bool {
+		if p.Labels["app"] == name && ready(p) {
+			up[p.Name] = true
+		}
+		return len(up) == int(n)
+	})
+	return func() error {
+		if err := c.api.Delete(ctx, d, client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
+			return err
+		}
+		for {
+			err := c.api.Get(ctx, client.ObjectKeyFromObject(d), d)
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}, err
+}
+
+// swapFakes moves a node with 50 pods from one fake runtime to another.
+func swapFakes(ctx context.Context, c *cluster) error {
+	first := furtherPlugin("first", v1alpha1.Runtime, v1alpha1.Source{Builtin: "fake"})
+	first.Spec.Priority = 10 // the node's default
+	return c.swapped(ctx, "swap of 50 pods on fake runtimes", 50, first, furtherPlugin("second", v1alpha1.Runtime, v1alpha1.Source{Builtin: "fake"}))
+}
+
+// swapReal moves a node with 20 pods from one containerd to another, which knows their image.
+func swapReal(ctx context.Context, c *cluster) error {
+	first := furtherPlugin("one", v1alpha1.Runtime, v1alpha1.Source{Builtin: "containerd"})
+	first.Spec.Priority = 10
+	return c.swapped(ctx, "swap of 20 pods", 20, first, furtherPlugin("containerd", v1alpha1.Runtime, v1alpha1.Source{Builtin: "containerd"}))
+}
+
+// swapped moves n pods of one Deployment from one runtime to another and prints how long that took.
+func (c *cluster) swapped(ctx context.Context, name string, n int32, from, to v1alpha1.Plugin) error {
+	if err := c.start(ctx); err != nil {
+		return err
+	}
+	for _, p := range []v1alpha1.Plugin{from, to} {
+		if err := c.api.Create(ctx, p.DeepCopy()); err == nil {
+			defer func() { _ = c.api.Delete(context.WithoutCancel(ctx), p.DeepCopy()) }()
+		} else if !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		if err := c.awaitPlugin(ctx, p.Name, func(p v1alpha1.NodePlugin) bool { return p.Ready }); err != nil {
+			return err
+		}
+	}
+	if err := c.awaitPlugin(ctx, from.Name, func(p v1alpha1.NodePlugin) bool { return p.Default }); err != nil {
+		return err
+	}
+	if from.Spec.Source.Builtin == "containerd" { // imported into the default runtime
+		if err := c.gantry(ctx, "image", "import", filepath.Join(c.bin, "images", "demo-1.tar")); err != nil {
+			return err
+		}
+	}
+	remove, err := c.deploy(ctx, "swapped", n)
+	if err != nil {
+		return err
+	}
+	swap := &v1alpha1.PluginSwap{
+		ObjectMeta: metav1.ObjectMeta{Name: from.Name + "-" + to.Name},
+		Spec:       v1alpha1.PluginSwapSpec{Type: v1alpha1.Runtime, From: from.Name, To: to.Name},
+	}
+	began := time.Now()
+	if err := c.api.Create(ctx, swap); err != nil {
+		return err
+	}
+	if err := c.awaitSwap(ctx, swap.Name); err != nil {
+		return err
+	}
+	print(name, "%s", round(time.Since(began)))
+	return remove()
+}
+
+func (c *cluster) awaitPlugin(ctx context.Context, name string, is func(p v1alpha1.NodePlugin) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		list, err := c.nodePlugins(ctx)
+		if err == nil && slices.ContainsFunc(list, func(p v1alpha1.NodePlugin) bool { return p.Name == name && is(p) }) {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("plugin %s is not as wanted: %v: %w", name, list, errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+func (c *cluster) awaitSwap(ctx context.Context, name string) error {
+	w, err := c.api.Watch(ctx, &v1alpha1.PluginSwapList{})
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	for e := range w.ResultChan() {
+		s, ok := e.Object.(*v1alpha1.PluginSwap)
+		if !ok || s.Name != name {
+			continue
+		}
+		switch s.Status.Phase {
+		case v1alpha1.SwapSucceeded:
+			return nil
+		case v1alpha1.SwapRolledBack, v1alpha1.SwapFailed:
+			return fmt.Errorf("the swap ended as %s: %s", s.Status.Phase, s.Status.Message)
+		}
+	}
+	return errors.Join(errors.New("the watch of the swap ended"), ctx.Err())
+}
+
+// reattach kills the agent's process, which has 20 pods, starts it again and prints when it was attached to all plugins and
+// when its node was ready.
+func reattach(ctx context.Context, c *cluster) error {
+	if err := c.start(ctx); err != nil {
+		return err
+	}
+	remove, err := c.deploy(ctx, "reattach", 20)
+	if err != nil {
+		return err
+	}
+	var attached, whole []time.Duration
+	for range 5 {
+		before, err := c.nodePlugins(ctx)
+		if err != nil {
+			return err
+		}
+		pid, err := c.pid()
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return err
+		}
+		seen, took, err := c.restart(ctx, len(before))
+		if err != nil {
+			return err
+		}
+		after, err := c.nodePlugins(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range before {
+			if !slices.ContainsFunc(after, func(q v1alpha1.NodePlugin) bool { return p.Name == q.Name && p.PID == q.PID }) {
+				return fmt.Errorf("plugin %s has not process %d any more: %v", p.Name, p.PID, after)
+			}
+		}
+		attached, whole = append(attached, seen), append(whole, took)
+	}
+	print("killed agent to all plugins attached", "%s; to node Ready, server and etcd included, %s", spread(attached), spread(whole))
+	return remove()
+}
+
+// restart starts gantry again. attached is when its log tells of the last of so many plugins, whole when the command is done.
+func (c *cluster) restart(ctx context.Context, plugins int) (attached, whole time.Duration, err error) {
+	log, err := os.Open(filepath.Join(c.data, "gantry.log"))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { _ = log.Close() }()
+	end, err := log.Seek(0, 2)
+	if err != nil {
+		return 0, 0, err
+	}
+	began := time.Now()
+	if err := c.gantry(ctx, "up", "--pod-range", podRange); err != nil {
+		return 0, 0, err
+	}
+	whole = time.Since(began)
+	text, err := os.ReadFile(log.Name())
+	if err != nil {
+		return 0, 0, err
+	}
+	if int64(len(text)) >= end {
+		text = text[end:]
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+		if !strings.Contains(line, `msg="plugin is up"`) {
+			continue
+		}
+		if !strings.Contains(line, "launched=false") {
+			return 0, 0, fmt.Errorf("a plugin was launched anew: %s", line)
+		}
+		at, err := time.Parse(time.RFC3339Nano, stamp)
+		if err != nil {
+			return 0, 0, err
+		}
+		n, attached = n+1, at.Sub(began)
+	}
+	if n != plugins {
+		return 0, 0, fmt.Errorf("%d plugins were attached to, want %d", n, plugins)
+	}
+	return attached, whole, nil
+}
