@@ -38,6 +38,19 @@ func writePID(f *os.File) error {
 	return err
 }
 
+// lockHolder is the process that had the lock last.
+func lockHolder(c *config) (int, error) {
+	data, err := os.ReadFile(c.path("gantry.pid"))
+	if err != nil {
+		return 0, fmt.Errorf("read the PID: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return 0, fmt.Errorf("read the PID: %w", err)
+	}
+	return pid, nil
+}
+
 // running tells whether a process has the lock.
 func running(c *config) bool {
 	f, err := os.Open(c.path("gantry.pid"))
@@ -57,13 +70,9 @@ func stopRunning(c *config, patience time.Duration) error {
 	if !running(c) {
 		return nil
 	}
-	data, err := os.ReadFile(c.path("gantry.pid"))
+	pid, err := lockHolder(c)
 	if err != nil {
-		return fmt.Errorf("read the PID: %w", err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		return fmt.Errorf("read the PID: %w", err)
+		return err
 	}
 	// A handle on the process cannot come to mean another one; the lock says that it is ours.
 	handle, err := unix.PidfdOpen(pid, 0)

@@ -20,32 +20,41 @@ import (
 
 func newUpCommand() *cobra.Command {
 	c := &config{}
-	var foreground bool
+	var foreground, replace bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use: "up", Short: "Start a cluster of one node", Args: cobra.NoArgs,
 		Long: "Start a cluster of one node: the API server, the controllers, the scheduler and the agent in one\n" +
-			"process. It runs in the background; the command returns when the node is ready.",
+			"process. It runs in the background; the command returns when the node is ready.\n\n" +
+			"With --replace it takes over from a gantry that runs already, such as one of an older version: the new process\n" +
+			"starts, the old one ends, and plugins, pods and their connections stay as they are. Plugins whose executables have\n" +
+			"changed are then replaced side by side. If a flag is wrong, the old process goes on.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.complete(); err != nil {
 				return err
 			}
 			if foreground {
-				return runUp(cmd.Context(), c)
+				return runUp(cmd.Context(), c, replace)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return startUp(ctx, c, cmd.OutOrStdout())
+			return startUp(ctx, c, replace, cmd.OutOrStdout())
 		},
 	}
 	c.addFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay, and log to the terminal")
+	cmd.Flags().BoolVar(&replace, "replace", false, "take over from the gantry that runs")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait for the node to be ready")
 	return cmd
 }
 
 // runUp runs everything in this process until ctx ends. Pods and plugins run on afterwards.
-func runUp(ctx context.Context, c *config) error {
+func runUp(ctx context.Context, c *config, replace bool) error {
+	if replace {
+		if err := stopRunning(c, stopPatience); err != nil {
+			return fmt.Errorf("take over: %w", err)
+		}
+	}
 	lock, err := takeLock(c)
 	if err != nil {
 		return err
@@ -80,8 +89,8 @@ func (s *server) nodeConnection(ctx context.Context) connection {
 }
 
 // startUp starts this executable in the background and waits until its node is ready.
-func startUp(ctx context.Context, c *config, out io.Writer) error {
-	if running(c) {
+func startUp(ctx context.Context, c *config, replace bool, out io.Writer) error {
+	if !replace && running(c) {
 		return welcome(c, out)
 	}
 	child, err := spawn(c)
@@ -91,7 +100,7 @@ func startUp(ctx context.Context, c *config, out io.Writer) error {
 	died := make(chan error, 1)
 	go func() { died <- child.Wait() }()
 	ready := make(chan error, 1)
-	go func() { ready <- waitReady(ctx, c) }()
+	go func() { ready <- waitReady(ctx, c, child.Process.Pid) }()
 	select {
 	case err := <-died:
 		return fmt.Errorf("the cluster did not start (%v); the end of %s:\n%s", err, c.logFile(), tail(c.logFile()))
@@ -127,11 +136,18 @@ func spawn(c *config) (*exec.Cmd, error) {
 	return child, nil
 }
 
-// waitReady waits until the control socket says that the node is ready and the shipped images are there.
-func waitReady(ctx context.Context, c *config) error {
+// waitReady waits until a process has the lock, and its control socket says that the node is ready and the shipped images
+// are there.
+func waitReady(ctx context.Context, c *config, pid int) error {
 	const pause = 5 * time.Millisecond // between tries to connect; nothing can wake us before there is a socket
 	for {
-		err := callControl(ctx, c, "GET", "/ready", nil, nil)
+		holder, err := lockHolder(c)
+		if err == nil && holder != pid {
+			err = fmt.Errorf("process %d runs still", holder)
+		}
+		if err == nil {
+			err = callControl(ctx, c, "GET", "/ready", nil, nil)
+		}
 		if err == nil {
 			return nil
 		}

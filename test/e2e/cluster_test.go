@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -26,6 +27,8 @@ type cluster struct {
 	dir string
 	// netns is the path of the network namespace it runs in; empty is the tests' own.
 	netns string
+	// bin is where its executables are; empty is binDir.
+	bin string
 }
 
 func newCluster(dir, netns string) (*cluster, error) {
@@ -55,7 +58,7 @@ func (c *cluster) id() string {
 // command makes a command that runs where the cluster does, as the cluster's user would type it.
 func (c *cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	if name == "gantry" || name == "kubectl" {
-		name = filepath.Join(binDir(), name)
+		name = filepath.Join(cmp.Or(c.bin, binDir()), name)
 	}
 	if c.netns != "" {
 		args = append([]string{"--net=" + c.netns, name}, args...)
