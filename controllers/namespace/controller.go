@@ -120,11 +120,21 @@ func ignoreRace(err error) error {
 	return err
 }
 
-// empty deletes everything that is not being deleted yet and returns what is still there afterwards.
+// empty deletes what is not being deleted yet and returns what is still there afterwards. Pods go first: as long as there are
+// some, nothing else is taken away that they may rely on, such as a network policy (KEP-5080).
 func (c *Controller) empty(ctx context.Context, namespace string) ([]remains, error) {
+	pods := corev1.SchemeGroupVersion.WithKind("Pod")
+	left, err := c.emptyOf(ctx, namespace, []schema.GroupVersionKind{pods})
+	if err != nil || len(left) > 0 {
+		return left, err
+	}
+	return c.emptyOf(ctx, namespace, c.all())
+}
+
+func (c *Controller) emptyOf(ctx context.Context, namespace string, kinds []schema.GroupVersionKind) ([]remains, error) {
 	var left []remains
 	var failed []error
-	for _, gvk := range c.all() {
+	for _, gvk := range kinds {
 		items, err := c.list(ctx, gvk, namespace)
 		if err != nil {
 			failed = append(failed, err)

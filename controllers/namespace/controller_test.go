@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -105,6 +106,33 @@ func TestWaitsForFinalizers(t *testing.T) {
 	}
 	if !c.ending["old"] {
 		t.Error("events of its content are not waited for")
+	}
+}
+
+func TestPodsGoFirst(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "old", Name: "p", Finalizers: []string{"example.com/keep"}}}
+	c, finalized := setup(interceptor.Funcs{}, ending("old"), pod, content("old", "a"))
+	reconcileOnce := func() {
+		t.Helper()
+		if _, err := c.Reconcile(t.Context(), request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reconcileOnce()
+	a := &corev1.ConfigMap{}
+	if err := c.Client.Get(t.Context(), client.ObjectKey{Namespace: "old", Name: "a"}, a); err != nil {
+		t.Errorf("other content went before the pods: %v", err)
+	}
+	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil || pod.DeletionTimestamp == nil {
+		t.Fatalf("the pod is not being deleted: %v", err)
+	}
+	pod.Finalizers = nil
+	if err := c.Client.Update(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	reconcileOnce()
+	if err := c.Client.Get(t.Context(), client.ObjectKey{Namespace: "old", Name: "a"}, a); !apierrors.IsNotFound(err) || len(*finalized) != 1 {
+		t.Errorf("other content: %v, finalized %v", err, *finalized)
 	}
 }
 
