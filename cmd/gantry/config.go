@@ -31,6 +31,7 @@ type config struct {
 	podRange      string
 	serviceRange  string
 	nodeName      string
+	staticPods    string
 	agentPort     int32
 	// schedulerConfig is the path of a file, "" for kube-scheduler's defaults.
 	schedulerConfig string
@@ -59,6 +60,7 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.Int32Var(&c.agentPort, "agent-port", 10250, "port of the agent's HTTPS server")
 	f.StringVar(&c.schedulerConfig, "scheduler-config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
 	f.BoolVar(&c.requireVerified, "require-verified-plugins", false, "refuse plugins that Gantry does not ship and `gantry plugin verify --report` has not passed")
+	f.StringVar(&c.staticPods, "static-pod-path", "", "folder of manifests of pods that run on this node whatever the API says")
 	f.StringVar(&c.nodeName, "node-name", "", "name of this node; the host's when empty")
 }
 

@@ -152,7 +152,7 @@ func (n *node) newAgent(conn connection) (*agent.Agent, error) {
 	return &agent.Agent{
 		Config: agent.Config{
 			NodeName: n.nodeName, NodeIPs: []string{n.advertise}, Hostname: n.nodeName,
-			KubeletDir: n.kubeletDir(), LogDir: n.logDir(), CgroupRoot: n.cgroupRoot(),
+			KubeletDir: n.kubeletDir(), LogDir: n.logDir(), CgroupRoot: n.cgroupRoot(), StaticPodPath: n.staticPods,
 			Port: n.agentPort, NeedPodCIDR: true, Version: gitVersion(),
 		},
 		API: conn.api, Recorder: conn.recorder, Runtimes: runtimes{n.host}, TLS: serving,

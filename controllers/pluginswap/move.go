@@ -97,7 +97,7 @@ func (p *plan) replace(w world, pod *corev1.Pod) string {
 			return fmt.Sprintf("pod %s/%s ends", o.Namespace, o.Name)
 		case ready(o) || o.Status.Phase == corev1.PodSucceeded:
 			healthy++
-		case o.UID != pod.UID && owner.Kind == "DaemonSet":
+		case o.UID != pod.UID && (owner.Kind == "DaemonSet" || owner.Kind == "Node"): // Static pods are those of their node.
 			return fmt.Sprintf("pod %s/%s is not ready", o.Namespace, o.Name)
 		}
 	}

@@ -163,8 +163,10 @@ func TestPodsMoveOneAfterTheOther(t *testing.T) {
 	w.web("b", 5)
 	w.add("a", "DaemonSet", "agents", "old")
 	w.add("b", "DaemonSet", "agents", "old")
+	w.add("b", "Node", "b", "old") // static pods
+	w.add("b", "Node", "b", "old")
 	w.run(v1alpha1.SwapSucceeded)
-	if w.count("old") != 0 || w.count("new") != 12 || len(w.evicted) != 12 {
+	if w.count("old") != 0 || w.count("new") != 14 || len(w.evicted) != 14 {
 		t.Errorf("old %d, new %d, evicted %d", w.count("old"), w.count("new"), len(w.evicted))
 	}
 	if w.swap.Status.CompletionTime == nil || w.swap.Status.Nodes[1].Phase != v1alpha1.SwapSucceeded {

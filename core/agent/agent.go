@@ -81,6 +81,7 @@ type Agent struct {
 	pressure node.Health
 	pods     sync.WaitGroup
 	journeys journeys
+	statics  *statics
 }
 
 func (a *Agent) init() {
@@ -100,6 +101,7 @@ func (a *Agent) init() {
 		a.starting, a.census = map[types.UID]*found{}, newCensus()
 		a.objects = &objects.Cache{API: a.API}
 		a.volumes = &volume.Manager{Dir: a.KubeletDir, API: a.API, Objects: a.objects, Mounter: a.Mounter, Now: a.Clock.Now}
+		a.statics = newStatics(a)
 		a.puller = &image.Puller{Now: a.Clock.Now}
 		a.starts = newGate()
 		a.cgroups = cgroup.Tree{Root: a.CgroupRoot}
@@ -177,6 +179,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	part("registrar", a.registrar.Run)
 	part("runtimes", a.runRuntimes)
+	part("static pods", a.statics.run)
 	if a.serves() {
 		part("server", a.serve)
 	}

@@ -44,6 +44,8 @@ type Config struct {
 	NeedPodCIDR bool `json:"needPodCIDR,omitempty"`
 	// AuditPeriod is how often what runs is compared with what is known, one minute by default.
 	AuditPeriod time.Duration `json:"auditPeriod,omitempty"`
+	// StaticPodPath is a folder of manifests of pods that run here whatever the API says; empty for none.
+	StaticPodPath string `json:"staticPodPath,omitempty"`
 	// Hollow makes a node that touches nothing of the machine: no directories, mounts, cgroups, logs or server. Its
 	// runtimes must be fakes.
 	Hollow bool `json:"hollow,omitempty"`

@@ -22,6 +22,7 @@ func (a *Agent) runRuntimes(ctx context.Context) error {
 	wg.Go(func() {
 		select {
 		case <-a.registered:
+			a.statics.load() // What of these runs is nobody's otherwise.
 			a.followPods(ctx)
 		case <-ctx.Done():
 		}

@@ -83,6 +83,12 @@ func memoryAPI(watched chan struct{}, deletes *counter, objs ...client.Object) c
 				}
 				return w, err
 			},
+			Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+				if obj.GetUID() == "" {
+					obj.SetUID(uuid.NewUUID())
+				}
+				return c.Create(ctx, obj, opts...)
+			},
 			Delete: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
 				var o client.DeleteOptions
 				o.ApplyOptions(opts)

@@ -16,6 +16,7 @@ import (
 	"github.com/gantryio/gantry/core/agent/apiwatch"
 	"github.com/gantryio/gantry/core/agent/criconfig"
 	"github.com/gantryio/gantry/core/agent/pod"
+	"github.com/gantryio/gantry/core/agent/static"
 )
 
 // followPods watches the pods that are assigned to the node.
@@ -40,6 +41,8 @@ func (h podHandler) Replace(objs []client.Object) {
 		known[o.GetUID()] = true
 		h.Put(o)
 	}
+	h.a.statics.keepMirrors(known)
+	h.a.statics.know(known)
 	for uid, w := range h.a.snapshot() {
 		if !known[uid] {
 			w.gone()
@@ -63,6 +66,10 @@ func (h podHandler) Put(o client.Object) {
 	if !ok || p.Spec.NodeName != h.a.NodeName {
 		return
 	}
+	if static.IsMirror(p) {
+		h.a.statics.put(p)
+		return
+	}
 	if w := h.a.worker(p.UID); w != nil {
 		w.set(p)
 		return
@@ -74,6 +81,10 @@ func (h podHandler) Put(o client.Object) {
 
 // Remove implements apiwatch.Handler.
 func (h podHandler) Remove(o client.Object) {
+	if p, ok := o.(*corev1.Pod); ok && static.IsMirror(p) {
+		h.a.statics.remove(p)
+		return
+	}
 	if w := h.a.worker(o.GetUID()); w != nil {
 		w.gone()
 		return
@@ -153,6 +164,7 @@ func (a *Agent) forget(w *worker) {
 			delete(a.owners, id)
 		}
 	}
+	a.statics.poke()
 }
 
 // own notes which goroutine an event about an id is for.
@@ -199,6 +211,7 @@ func (a *Agent) clearLater(ctx context.Context) {
 	for i := range list.Items {
 		known[list.Items[i].UID] = true
 	}
+	a.statics.know(known)
 	a.clearLeftovers(known)
 }
 

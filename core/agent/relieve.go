@@ -94,7 +94,8 @@ func (a *Agent) evictOne(ctx context.Context, p *evict.Pressure) {
 	candidates := make([]evict.Candidate, 0, len(all))
 	for uid, w := range all {
 		live := w.pod.Load()
-		if live.DeletionTimestamp == nil && live.Status.Phase != corev1.PodSucceeded && live.Status.Phase != corev1.PodFailed {
+		// As with the kubelet, static pods are critical.
+		if !w.isStatic && live.DeletionTimestamp == nil && live.Status.Phase != corev1.PodSucceeded && live.Status.Phase != corev1.PodFailed {
 			candidates = append(candidates, evict.Candidate{Pod: live, Used: used[string(uid)]})
 		}
 	}

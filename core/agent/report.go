@@ -21,14 +21,22 @@ func (w *worker) report(now time.Time) {
 	want := pod.Status(w.cur, w.obs, pod.Node{IPs: w.a.ips(), RuntimePrefix: w.prefix()}, now)
 	w.tellBackOffs(&want)
 	w.noteReady(&want, now)
+	if w.isStatic && w.mirror == nil {
+		w.obs.Synced = true
+		return
+	}
 	if w.obs.Synced = pod.Same(&want, &w.cur.Status); w.obs.Synced || w.writing {
 		return
 	}
 	w.writing = true
 	obj := w.cur.DeepCopy()
 	obj.Status = want
+	write := func() func() { return w.write(w.ctx, obj) }
+	if mirror := w.mirror; w.isStatic {
+		write = func() func() { return w.writeMirror(w.ctx, mirror, want) }
+	}
 	go func() {
-		after := w.write(w.ctx, obj)
+		after := write()
 		w.post(func() {
 			w.writing = false
 			after()

@@ -52,6 +52,9 @@ type worker struct {
 	volumesAt time.Time
 	// backOffs is what was last told of each container that has to wait before it may start again.
 	backOffs map[string]string
+	// isStatic tells that the pod is of the node's folder; mirror is its copy in the API, nil as long as there is none.
+	isStatic bool
+	mirror   *corev1.Pod
 	// arrived tells that the pod has been ready.
 	arrived bool
 }
@@ -62,9 +65,12 @@ func (a *Agent) newWorker(p *corev1.Pod) *worker {
 		log: a.Log.With("pod", p.Namespace+"/"+p.Name, "uid", p.UID),
 		obs: pod.NewObserved(a.Clock.Now()), refs: map[string]Ref{}, dirty: map[string]bool{},
 		inflight: map[pod.Subject]int{}, probes: map[string]*prober{}, sandboxes: map[string]string{}, early: map[string]bool{},
-		backOffs: map[string]string{},
+		backOffs: map[string]string{}, isStatic: a.statics.has(p.UID),
 	}
 	w.pod.Store(p)
+	if w.isStatic {
+		a.statics.poke() // It gets its mirror, whoever has begun it.
+	}
 	now := a.Clock.Now()
 	a.journeys.add(p.UID, Span{StageSeen, now, now})
 	return w

@@ -139,6 +139,8 @@ type Observed struct {
 	Killing map[string]time.Time
 	// Gone tells that the API has no such pod any more.
 	Gone bool
+	// Graceful gives a pod that is Gone its whole grace period. Of others who took them from the API has decided that.
+	Graceful bool
 	// Deleted tells that the final delete was accepted.
 	Deleted bool
 	// Synced tells that the API holds the status that follows from this observation.

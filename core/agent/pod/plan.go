@@ -234,6 +234,9 @@ func (o *Observed) hasSandbox(id string) bool {
 // deletionGrace is what is left of a deleted pod's grace period, in whole seconds and at least one. The API cuts the
 // fraction off the time at which the period ends, so up to a second more is left than it says.
 func deletionGrace(p *corev1.Pod, o *Observed, now time.Time) int64 {
+	if o.Gone && o.Graceful {
+		return podGrace(p)
+	}
 	if o.Gone || o.Deleted || p.DeletionTimestamp == nil {
 		return 1
 	}
