@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,15 +32,24 @@ func (s *settings) test(ctx context.Context) error {
 		return err
 	}
 	ran := s.ginkgo(ctx)
-	results, err := readReport(filepath.Join(s.work, "report/ginkgo/report.json"))
+	report := filepath.Join(s.work, "report/ginkgo/report.json")
+	results, err := readReport(report)
 	if err != nil {
 		return errors.Join(ran, err)
 	}
-	if err := update(s.table, results); err != nil {
+	if err := copyFile(report, s.path("report.json")); err != nil {
 		return err
 	}
+	if s.table != "" {
+		if err := update(s.table, results); err != nil {
+			return err
+		}
+	}
+	if s.part {
+		ran = errors.Join(ran, missing(results))
+	}
 	if ran != nil {
-		return fmt.Errorf("tests failed, see %s: %w", s.table, ran)
+		return fmt.Errorf("tests failed, see %s: %w", cmp.Or(s.table, s.path("e2e.log")), ran)
 	}
 	return nil
 }
@@ -69,29 +79,27 @@ func (s *settings) ginkgo(ctx context.Context) error {
 	if s.skip != "" {
 		args = append(args, "--skip="+s.skip)
 	}
-	cmd := exec.Command(s.path("ginkgo"), append(args, s.path("e2e.test"), "--",
+	cmd := exec.CommandContext(ctx, s.path("ginkgo"), append(args, s.path("e2e.test"), "--",
 		"--kubeconfig="+filepath.Join(s.data(), "admin.kubeconfig"), "--kubectl-path="+filepath.Join(s.bin, "kubectl"),
 		"--provider=skeleton", "--disable-log-dump", "--report-dir="+filepath.Join(s.work, "report"), "--report-complete-ginkgo")...)
 	verdicts := &verdictWriter{to: os.Stdout}
 	cmd.Stdout = io.MultiWriter(log, verdicts)
 	cmd.Stderr = cmd.Stdout
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	// Interrupted, it ends the tests that run and writes its report; what it has started is in its process group.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(os.Interrupt) })
-	defer stop()
+	defer func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }()
 	return cmd.Wait()
 }
 
 // sweep takes the cluster down, from a namespace without anything.
 func (s *settings) sweep() {
 	if _, err := os.Stat(s.data()); err == nil {
-		keep, err := os.ReadFile(filepath.Join(s.data(), "gantry.log"))
-		if err == nil {
-			err = os.WriteFile(s.path("gantry.log"), keep, 0o600)
-		}
-		if err != nil {
+		if err := copyFile(filepath.Join(s.data(), "gantry.log"), s.path("gantry.log")); err != nil {
 			fmt.Fprintln(os.Stderr, "keep the log:", err)
 		}
 		down := exec.Command(filepath.Join(s.bin, "gantry"), "down", "--purge", "--data", s.data())
@@ -104,4 +112,13 @@ func (s *settings) sweep() {
 	if err := os.RemoveAll(s.work); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
+}
+
+// copyFile keeps a file of the work folder, which may be on another file system.
+func copyFile(from, to string) error {
+	raw, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, raw, 0o600)
 }
