@@ -5,6 +5,7 @@ package resourcequota
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,10 +46,12 @@ type Controller struct {
 	Client client.Client
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
 	Live client.Reader
-	// Kinds are all namespaced kinds.
+	// Kinds are all namespaced kinds that the server has of its own. Those that users define are found by their definitions.
 	Kinds []Kind
 	// UnderWay are the charges of writes whose outcome may not be seen yet; nil for none.
 	UnderWay func(of types.NamespacedName) []quota.Charge
+
+	defined defined
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
@@ -64,7 +67,11 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		}
 		b = b.Watches(obj, c.events(k.resource()))
 	}
-	return b.Complete(c)
+	made, err := b.Build(c)
+	if err != nil {
+		return fmt.Errorf("set up the controller of quotas: %w", err)
+	}
+	return c.defined.setup(mgr, c, made)
 }
 
 // typed is an object of a kind of which more is counted than how many there are; nil for the others.
@@ -124,7 +131,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 
 func (c *Controller) observe(ctx context.Context, q *corev1.ResourceQuota) (objects, error) {
 	out := objects{}
-	for _, k := range c.Kinds {
+	for _, k := range slices.Concat(c.Kinds, c.defined.kinds()) {
 		if !counts(q, k.resource()) {
 			continue
 		}

@@ -79,3 +79,27 @@ func TestQuota(t *testing.T) {
 		return want("replicas", l.Items[0].Status.Replicas, 4)
 	})
 }
+
+// TestQuotaOfDefinedKinds counts objects of a kind that is defined after the quota, lets in no more of them than fit, and counts
+// what goes.
+func TestQuotaOfDefinedKinds(t *testing.T) {
+	c := start(t)
+	c.namespace("quota")
+	const name = "count/widgets.example.com"
+	c.must(c.Create(c.ctx, &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "quota", Name: "q"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{name: resource.MustParse("2")}},
+	}))
+	c.must(c.Create(c.ctx, widgets()))
+	c.used(name, "0")
+	c.must(c.Create(c.ctx, widget("quota", "a")))
+	c.must(c.Create(c.ctx, widget("quota", "b")))
+	c.used(name, "2")
+	if err := c.Create(c.ctx, widget("quota", "c")); !apierrors.IsForbidden(err) {
+		t.Errorf("a third widget: %v", err)
+	}
+	c.must(c.Delete(c.ctx, widget("quota", "a")))
+	c.used(name, "1")
+	c.must(c.Create(c.ctx, widget("quota", "c")))
+	c.used(name, "2")
+}
