@@ -93,7 +93,7 @@ func (s *Server) respondEntry(w http.ResponseWriter, c *call, status int, e *cac
 		return
 	}
 	if c.view == jsonView {
-		s.respondJSON(w, status, e)
+		s.respondJSON(w, c, status, e)
 		return
 	}
 	data, err := encodeEntry(c.view, c.q.Spoken(), e, tableOptions{include: c.query.Get("includeObject")})
@@ -101,7 +101,7 @@ func (s *Server) respondEntry(w http.ResponseWriter, c *call, status int, e *cac
 		s.fail(w, c.view, apierrors.NewInternalError(err))
 		return
 	}
-	_ = send(w, c.view.format, status, data)
+	_ = c.send(w, status, data)
 }
 
 // buffers are for answers that nobody keeps; those larger than maxBuffer are left to the collector.
@@ -109,7 +109,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const maxBuffer = 64 << 10
 
-func (s *Server) respondJSON(w http.ResponseWriter, status int, e *cache.Entry) {
+func (s *Server) respondJSON(w http.ResponseWriter, c *call, status int, e *cache.Entry) {
 	buf := buffers.Get().(*[]byte)
 	data, err := e.AppendJSON((*buf)[:0])
 	if err != nil {
@@ -117,7 +117,7 @@ func (s *Server) respondJSON(w http.ResponseWriter, status int, e *cache.Entry) 
 		return
 	}
 	// After an error the server may still be writing what it was given.
-	if err := send(w, typeJSON, status, data); err == nil && cap(data) <= maxBuffer {
+	if err := c.send(w, status, data); err == nil && cap(data) <= maxBuffer {
 		*buf = data
 		buffers.Put(buf)
 	}
@@ -202,7 +202,7 @@ func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
 		s.fail(w, c.view, apierrors.NewInternalError(err))
 		return
 	}
-	_ = send(w, c.view.format, http.StatusOK, data)
+	_ = c.send(w, http.StatusOK, data)
 }
 
 func jsonList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {
