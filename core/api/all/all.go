@@ -35,6 +35,8 @@ import (
 	"github.com/gantryio/gantry/core/api/storage"
 )
 
+//go:generate go run ./generate -out ../../../docs/kinds.md
+
 // register runs once, for nobody may read the scheme while it is written.
 var register = sync.OnceFunc(func() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme.Scheme))
