@@ -38,6 +38,7 @@ import (
 	"github.com/gantryio/gantry/controllers/storageprotection"
 	"github.com/gantryio/gantry/controllers/taint"
 	"github.com/gantryio/gantry/controllers/ttlafterfinished"
+	"github.com/gantryio/gantry/controllers/validatingadmissionpolicy"
 	"github.com/gantryio/gantry/controllers/volumebinding"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/apiserver"
@@ -149,6 +150,9 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 	})
 	add("resourcequota-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &resourcequota.Controller{Client: c, Kinds: s.counted(), UnderWay: s.quotas.UnderWay}
+	})
+	add("validatingadmissionpolicy-status-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
+		return &validatingadmissionpolicy.Controller{Client: c}
 	})
 	add("plugin-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &plugin.Controller{Client: c}

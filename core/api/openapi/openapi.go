@@ -156,6 +156,9 @@ func Schemas(gv schema.GroupVersion) (map[string]*spec.Schema, error) {
 		return nil, fmt.Errorf("open the schemas: %w", err)
 	}
 	name := "v3/apis/" + gv.String() + ".json"
+	if gv.Group == "" {
+		name = "v3/api/" + gv.Version + ".json"
+	}
 	f, err := files.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open the schemas: %w", err)
