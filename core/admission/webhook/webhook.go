@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	admissionreviewv1 "k8s.io/api/admission/v1"
 	admissionreviewv1beta1 "k8s.io/api/admission/v1beta1"
@@ -141,9 +142,10 @@ func (c *Caller) invocation(ctx context.Context, h *hook, record upstream.Attrib
 	return &generic.WebhookInvocation{Webhook: h, Resource: resource, Subresource: record.GetSubresource(), Kind: kind}, nil
 }
 
-func conditionCompiler() plugincel.ConditionCompiler {
+// conditionCompiler is made when the first condition is compiled, for that takes a while.
+var conditionCompiler = sync.OnceValue(func() plugincel.ConditionCompiler {
 	return plugincel.NewConditionCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
-}
+})
 
 // objectsOf is what the libraries have to know of the write's objects.
 func (c *Caller) objectsOf(a *admission.Attributes) versioned.Objects {
