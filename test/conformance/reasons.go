@@ -5,7 +5,6 @@ import "strings"
 // reasons say of tests why they cannot pass yet: they need something that is not there, and are no verdict on what is.
 var reasons = []struct{ name, why string }{
 	{"Daemon set [Serial] should rollback without unnecessary restarts", "needs a second node"},
-	{"surface a failure condition on a common issue like exceeded quota", "needs ResourceQuota"},
 }
 
 func reason(test string) string {
