@@ -33,8 +33,8 @@ type handover struct {
 	mu      sync.Mutex
 	serving string
 	since   time.Time
-	// clean are those that have nothing on the machine since this process began.
-	clean map[string]bool
+	// clean are those that have been told to take away what they had, with the Since that they had then.
+	clean map[string]time.Time
 }
 
 // Serving is the plugin that routes now; "" as long as none has.
@@ -85,9 +85,9 @@ func (c *Controller) route(ctx context.Context, all []Named, now service.Snapsho
 func (c *Controller) withdraw(ctx context.Context, all []Named) error {
 	for _, n := range all[1:] {
 		c.hand.mu.Lock()
-		clean := c.hand.clean[n.Name]
+		since, told := c.hand.clean[n.Name]
 		c.hand.mu.Unlock()
-		if clean {
+		if told && since.Equal(n.Since) {
 			continue
 		}
 		if err := c.Proxies.Withdraw(ctx, n.Name); err != nil {
@@ -95,9 +95,9 @@ func (c *Controller) withdraw(ctx context.Context, all []Named) error {
 		}
 		c.hand.mu.Lock()
 		if c.hand.clean == nil {
-			c.hand.clean = map[string]bool{}
+			c.hand.clean = map[string]time.Time{}
 		}
-		c.hand.clean[n.Name] = true
+		c.hand.clean[n.Name] = n.Since
 		c.hand.mu.Unlock()
 	}
 	return nil

@@ -3,7 +3,7 @@ package socket
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -35,10 +35,11 @@ func Open(c adopt.Config) (*Proxy, error) {
 func Register(grpc.ServiceRegistrar, *Proxy) {}
 
 // Stop implements plugin.Stopper: the proxy takes its rules away, in its own way or by having nothing to route. One that is
-// away cannot be asked, and its rules are not ours to find.
+// away cannot be asked, and its rules are not ours to find: it is told when it is back, if another one routes then.
 func (p *Proxy) Stop(ctx context.Context) error {
 	if err := p.Ready(ctx); err != nil {
-		return fmt.Errorf("stop the proxy: %w", err)
+		slog.Warn("cannot make the proxy take its rules away", "err", err)
+		return nil
 	}
 	var trailer metadata.MD
 	_, err := lifecycle.NewLifecycleClient(p.Conn).Stop(ctx, &lifecycle.StopRequest{}, grpc.Trailer(&trailer))
