@@ -22,7 +22,6 @@ import (
 	"k8s.io/kube-aggregator/pkg/apis/apiregistration/v1/helper"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -31,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gantryio/gantry/core/api/apiregistration"
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 const (
@@ -86,7 +86,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 			DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { enqueueVersions(e.Object, q) },
 		}).
 		WatchesRawSource(source.Channel(start, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: parallel}).
+		WithOptions(workers.Options(parallel)).
 		Complete(c)
 }
 

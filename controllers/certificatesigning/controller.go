@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/certificates"
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // Controller reconciles CertificateSigningRequests.
@@ -34,7 +35,7 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
-	return ctrl.ControllerManagedBy(mgr).Named("certificatesigning").For(&request{}).Complete(c)
+	return ctrl.ControllerManagedBy(mgr).Named("certificatesigning").For(&request{}).WithOptions(workers.Options(1)).Complete(c)
 }
 
 // Reconcile implements reconcile.Reconciler.

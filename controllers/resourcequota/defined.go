@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gantryio/gantry/core/api/apiextensions"
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // notServed is how soon a kind is looked for again whose definition is established and which is not known here yet.
@@ -43,7 +44,8 @@ var _ reconcile.Reconciler = (*defined)(nil)
 
 func (d *defined) setup(mgr manager.Manager, of *Controller, watches controller.Controller) error {
 	d.of, d.mgr, d.watches, d.known = of, mgr, watches, map[string]definedKind{}
-	return ctrl.ControllerManagedBy(mgr).Named("resourcequota-definitions").For(&apiextensionsv1.CustomResourceDefinition{}).Complete(d)
+	return ctrl.ControllerManagedBy(mgr).Named("resourcequota-definitions").For(&apiextensionsv1.CustomResourceDefinition{}).
+		WithOptions(workers.Options(1)).Complete(d)
 }
 
 // kinds are those that can be counted now.

@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // Controller reconciles ValidatingAdmissionPolicies.
@@ -24,6 +26,7 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	return ctrl.ControllerManagedBy(mgr).Named("validatingadmissionpolicy-status").
 		For(&admissionv1.ValidatingAdmissionPolicy{}).
+		WithOptions(workers.Options(1)).
 		Complete(c)
 }
 

@@ -76,8 +76,8 @@ func (c *cluster) backend(t *testing.T, namespace, address string, s *aggregated
 	return web
 }
 
-// register makes the APIService of a group version whose server is "backend" of a namespace.
-func (c *cluster) register(t *testing.T, gv schema.GroupVersion, namespace string, ca []byte, insecure bool) *apiregistrationv1.APIService {
+// announce makes the APIService of a group version whose server is "backend" of a namespace.
+func (c *cluster) announce(t *testing.T, gv schema.GroupVersion, namespace string, ca []byte, insecure bool) *apiregistrationv1.APIService {
 	t.Helper()
 	obj := &apiregistrationv1.APIService{
 		ObjectMeta: metav1.ObjectMeta{Name: apiregistration.NameOf(gv)},
@@ -105,7 +105,7 @@ func TestAggregatedServer(t *testing.T) {
 	ns := c.namespace(t)
 	server := &aggregated.Server{Version: gv}
 	web := c.backend(t, ns, "192.0.2.11", server)
-	svc := c.register(t, gv, ns, c.authority.CertPEM, false)
+	svc := c.announce(t, gv, ns, c.authority.CertPEM, false)
 	flunders := gv.WithResource("flunders")
 
 	base := "/apis/" + gv.String()
@@ -225,12 +225,12 @@ func TestAggregatedServerOfOld(t *testing.T) {
 	ns := c.namespace(t)
 	c.backend(t, ns, "192.0.2.12", &aggregated.Server{Version: gv, Old: true})
 	strange := otherAuthority(t)
-	svc := c.register(t, gv, ns, strange.CertPEM, false)
+	svc := c.announce(t, gv, ns, strange.CertPEM, false)
 	if err := c.api.CheckAPIService(t.Context(), svc); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a server of another authority: %v", err)
 	}
 	c.request(t, "DELETE", "/apis/apiregistration.k8s.io/v1/apiservices/"+svc.Name, "")
-	svc = c.register(t, gv, ns, nil, true)
+	svc = c.announce(t, gv, ns, nil, true)
 	if err := c.api.CheckAPIService(t.Context(), svc); err != nil {
 		t.Fatal(err)
 	}

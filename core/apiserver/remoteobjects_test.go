@@ -29,7 +29,7 @@ func TestFiguresOfAnotherServer(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "backend"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "figures.example.com"},
 	}, metav1.CreateOptions{}))(t)
 	lead("figures.example.com:443", web.Listener.Addr().String())
-	svc := c.register(t, gv, ns, nil, true)
+	svc := c.announce(t, gv, ns, nil, true)
 	q := c.in("pods", ns, "")
 	q.Resource = c.api.Registry.Resource(gv.WithResource("pods"))
 	_, err := c.api.Compute(t.Context(), q, labels.Everything(), nil)

@@ -72,4 +72,3 @@ func readOnly(line, file string) (from, to uintptr, ok bool) {
 	_, err := fmt.Sscanf(fields[0], "%x-%x", &from, &to)
 	return from, to, err == nil && to > from
 }
-
