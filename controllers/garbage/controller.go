@@ -158,17 +158,26 @@ func (c *Controller) collect(ctx context.Context, it item, obj *metav1.PartialOb
 		}
 		found[i] = s
 	}
-	var dependents []item
+	var dependents []*metav1.PartialObjectMetadata
 	if slices.Contains(found, waiting) {
-		var err error
-		if dependents, err = c.dependents(ctx, c.Client, obj, false); err != nil {
+		all, err := c.dependents(ctx, c.Client, obj, false)
+		if err != nil {
+			return err
+		}
+		for _, d := range all {
+			dependents = append(dependents, d.metadata)
+		}
+	}
+	p := decide(obj, found, dependents)
+	switch {
+	case len(p.drop) > 0:
+		return c.dropRefs(ctx, it, obj, p.drop)
+	case p.unblock:
+		if err := c.unblock(ctx, it, obj); err != nil {
 			return err
 		}
 	}
-	switch p := decide(obj, found, len(dependents) > 0); {
-	case len(p.drop) > 0:
-		return c.dropRefs(ctx, it, obj, p.drop)
-	case p.remove != "":
+	if p.remove != "" {
 		return c.remove(ctx, it, obj, p.remove)
 	}
 	return nil
@@ -199,7 +208,7 @@ func (c *Controller) look(ctx context.Context, obj *metav1.PartialObjectMetadata
 		case client.IgnoreNotFound(err) != nil:
 			return solid, fmt.Errorf("get owner %s %s: %w", gvk.Kind, key, err)
 		case err == nil && owner.UID == ref.UID:
-			if owner.DeletionTimestamp != nil && slices.Contains(owner.Finalizers, metav1.FinalizerDeleteDependents) {
+			if waitsForDependents(owner) {
 				return waiting, nil
 			}
 			return solid, nil
@@ -212,7 +221,7 @@ func (c *Controller) look(ctx context.Context, obj *metav1.PartialObjectMetadata
 
 // dependents are the objects that name obj as an owner, or only those that its foreground deletion waits
 // for.
-func (c *Controller) dependents(ctx context.Context, from client.Reader, obj *metav1.PartialObjectMetadata, blocking bool) ([]item, error) {
+func (c *Controller) dependents(ctx context.Context, from client.Reader, obj *metav1.PartialObjectMetadata, blocking bool) ([]found, error) {
 	opts := []client.ListOption{client.MatchingFields{byOwner: string(obj.UID)}}
 	if obj.Namespace != "" {
 		opts = append(opts, client.InNamespace(obj.Namespace))
@@ -221,13 +230,7 @@ func (c *Controller) dependents(ctx context.Context, from client.Reader, obj *me
 	if err != nil {
 		return nil, err
 	}
-	var out []item
-	for i := range all {
-		if !blocking || blocks(all[i].metadata, obj.UID) {
-			out = append(out, all[i].item)
-		}
-	}
-	return out, nil
+	return slices.DeleteFunc(all, func(d found) bool { return blocking && !blocks(d.metadata, obj.UID) }), nil
 }
 
 // found is an object of any kind.
@@ -274,7 +277,7 @@ func (c *Controller) orphan(ctx context.Context, it item, obj *metav1.PartialObj
 			failed = append(failed, client.IgnoreNotFound(err))
 			continue
 		}
-		failed = append(failed, client.IgnoreNotFound(c.dropRefs(ctx, d, dependent, []types.UID{obj.UID})))
+		failed = append(failed, client.IgnoreNotFound(c.dropRefs(ctx, d.item, dependent, []types.UID{obj.UID})))
 	}
 	for _, err := range failed {
 		if err != nil {
@@ -305,7 +308,7 @@ func (c *Controller) foreground(ctx context.Context, it item, obj *metav1.Partia
 			continue
 		}
 		if dependent.DeletionTimestamp == nil {
-			failed = append(failed, client.IgnoreNotFound(c.collect(ctx, d, dependent)))
+			failed = append(failed, client.IgnoreNotFound(c.collect(ctx, d.item, dependent)))
 		}
 	}
 	return errors.Join(failed...)
@@ -316,6 +319,22 @@ func (c *Controller) dropRefs(ctx context.Context, it item, obj *metav1.PartialO
 	update.SetGroupVersionKind(it.kind)
 	update.OwnerReferences = slices.DeleteFunc(update.OwnerReferences, func(ref metav1.OwnerReference) bool { return slices.Contains(uids, ref.UID) })
 	return c.patch(ctx, it, update, obj)
+}
+
+// unblock lets an object's owners go before it; obj is then as it is after that.
+func (c *Controller) unblock(ctx context.Context, it item, obj *metav1.PartialObjectMetadata) error {
+	update := obj.DeepCopy()
+	update.SetGroupVersionKind(it.kind)
+	for i := range update.OwnerReferences {
+		if ref := &update.OwnerReferences[i]; ref.BlockOwnerDeletion != nil {
+			ref.BlockOwnerDeletion = new(false)
+		}
+	}
+	if err := c.patch(ctx, it, update, obj); err != nil {
+		return err
+	}
+	update.DeepCopyInto(obj)
+	return nil
 }
 
 func (c *Controller) dropFinalizer(ctx context.Context, it item, obj *metav1.PartialObjectMetadata, name string) error {

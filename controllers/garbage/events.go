@@ -43,7 +43,7 @@ func (c *Controller) events(gvk schema.GroupVersionKind) handler.TypedEventHandl
 				return
 			}
 			for _, d := range dependents {
-				q.Add(d)
+				q.Add(d.item)
 			}
 		},
 	}

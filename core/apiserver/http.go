@@ -176,7 +176,7 @@ func (s *Server) complete(c *call) error {
 		return nil // the query is for whoever is connected
 	}
 	var err error
-	if c.view, err = negotiate(c.req, q.Spoken().HasProtobuf || c.sub != nil); err != nil {
+	if c.view, err = negotiate(c.req, q.Spoken().HasProtobuf || c.sub != nil, !r.Question); err != nil {
 		return err
 	}
 	c.view.pretty = queryBool(c.query, "pretty")

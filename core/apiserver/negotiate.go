@@ -22,8 +22,8 @@ type view struct {
 var jsonView = view{format: typeJSON}
 
 // negotiate picks the first acceptable form; 406 when there is none. Kinds without protobuf form can have
-// their metadata as protobuf still.
-func negotiate(req *http.Request, protobuf bool) (view, error) {
+// their metadata as protobuf still. What is no object, an answer to a question, has neither a table nor metadata.
+func negotiate(req *http.Request, protobuf, object bool) (view, error) {
 	accept := req.Header.Get("Accept")
 	if accept == "" || accept == typeJSON || accept == "*/*" {
 		return jsonView, nil
@@ -46,7 +46,7 @@ func negotiate(req *http.Request, protobuf bool) (view, error) {
 		if v.format == typeProtobuf && (v.as == "Table" || v.as == "" && !protobuf) {
 			continue // a table has no protobuf form either
 		}
-		if servesAs(v.as, a.Params["g"], a.Params["v"]) {
+		if v.as == "" || object && servesAs(v.as, a.Params["g"], a.Params["v"]) {
 			return v, nil
 		}
 	}
@@ -55,8 +55,6 @@ func negotiate(req *http.Request, protobuf bool) (view, error) {
 
 func servesAs(as, group, version string) bool {
 	switch as {
-	case "":
-		return true
 	case "Table", "PartialObjectMetadata", "PartialObjectMetadataList":
 		return (group == "" || group == metav1.GroupName) && (version == "" || version == "v1" || version == "v1beta1" && as != "Table")
 	}

@@ -32,6 +32,7 @@ func TestBadRequests(t *testing.T) {
 		{name: "delete everywhere", method: "DELETE", path: "/api/v1/configmaps", code: 405, reason: "MethodNotAllowed"},
 		{name: "get of a binding", method: "GET", path: "/api/v1/namespaces/" + ns + "/pods/a/binding", code: 405, reason: "MethodNotAllowed"},
 		{name: "content type", method: "POST", path: maps, body: "x", header: []string{"Content-Type", "text/csv"}, code: 415, reason: "UnsupportedMediaType", part: "accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
+		{name: "table of an answer", method: "POST", path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", header: []string{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}, body: `{"spec":{"nonResourceAttributes":{"path":"/","verb":"get"}}}`, code: 406, reason: "NotAcceptable", part: "only the following media types are accepted: application/json"},
 		{name: "accept", method: "GET", path: maps, header: []string{"Accept", "text/csv"}, code: 406, reason: "NotAcceptable", part: "only the following media types are accepted: application/json"},
 		{name: "no JSON", method: "POST", path: maps, body: "{", code: 400, reason: "BadRequest", part: `ConfigMap in version "v1" cannot be handled as a ConfigMap`},
 		{name: "wrong type", method: "POST", path: maps, body: `{"metadata":{"name":"a"},"data":{"k":5}}`, code: 400, reason: "BadRequest", part: "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"},
