@@ -141,7 +141,7 @@ func (c *Controller) cleanUp(ctx context.Context, d *definition) (reconcile.Resu
 
 // empty deletes all objects and returns how many are left.
 func (c *Controller) empty(ctx context.Context, d *definition) (int, error) {
-	gvk := schema.GroupVersionKind{Group: d.Spec.Group, Version: served(d), Kind: d.Status.AcceptedNames.Kind}
+	gvk := schema.GroupVersionKind{Group: d.Spec.Group, Version: apiextensions.ServedVersion(d), Kind: d.Status.AcceptedNames.Kind}
 	if gvk.Version == "" {
 		return 0, nil // nobody can tell
 	}
@@ -177,14 +177,4 @@ func (c *Controller) list(ctx context.Context, gvk schema.GroupVersionKind) ([]m
 		return nil, fmt.Errorf("list %s: %w", gvk, err)
 	}
 	return list.Items, nil
-}
-
-// served is a version in which objects can be deleted.
-func served(d *definition) string {
-	for i := range d.Spec.Versions {
-		if d.Spec.Versions[i].Served {
-			return d.Spec.Versions[i].Name
-		}
-	}
-	return ""
 }

@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/defined"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -52,7 +53,7 @@ type Controller struct {
 	Kinds []schema.GroupVersionKind
 
 	cached  client.Reader // the manager's cache, for handlers of events
-	defined defined
+	defined defined.Kinds
 }
 
 var _ reconcile.TypedReconciler[item] = (*Controller)(nil)
@@ -72,7 +73,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	if err != nil {
 		return err
 	}
-	return c.defined.setup(mgr, c, made)
+	return c.follow(mgr, made)
 }
 
 // metadata is an object of the kind without its content: all that is read here.
@@ -242,7 +243,11 @@ type found struct {
 // find lists all kinds.
 func (c *Controller) find(ctx context.Context, from client.Reader, opts ...client.ListOption) ([]found, error) {
 	var out []found
-	for _, gvk := range slices.Concat(c.Kinds, c.defined.kinds()) {
+	kinds := slices.Clone(c.Kinds)
+	for _, k := range c.defined.All() {
+		kinds = append(kinds, k.GroupVersionKind)
+	}
+	for _, gvk := range kinds {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
 		if err := from.List(ctx, list, opts...); meta.IsNoMatchError(err) {

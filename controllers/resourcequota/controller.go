@@ -21,6 +21,7 @@ import (
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/quota"
+	"github.com/gantryio/gantry/core/client/defined"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -51,7 +52,7 @@ type Controller struct {
 	// UnderWay are the charges of writes whose outcome may not be seen yet; nil for none.
 	UnderWay func(of types.NamespacedName) []quota.Charge
 
-	defined defined
+	defined defined.Kinds
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
@@ -71,7 +72,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("set up the controller of quotas: %w", err)
 	}
-	return c.defined.setup(mgr, c, made)
+	return c.follow(mgr, made)
 }
 
 // typed is an object of a kind of which more is counted than how many there are; nil for the others.
@@ -131,7 +132,13 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 
 func (c *Controller) observe(ctx context.Context, q *corev1.ResourceQuota) (objects, error) {
 	out := objects{}
-	for _, k := range slices.Concat(c.Kinds, c.defined.kinds()) {
+	kinds := slices.Clone(c.Kinds)
+	for _, k := range c.defined.All() {
+		if k.Namespaced {
+			kinds = append(kinds, counted(k))
+		}
+	}
+	for _, k := range kinds {
 		if !counts(q, k.resource()) {
 			continue
 		}

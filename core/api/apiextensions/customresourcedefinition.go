@@ -79,6 +79,17 @@ func Established(d *apiextensionsv1.CustomResourceDefinition) bool {
 	})
 }
 
+// ServedVersion is the version of a definition that is stored if it is served, or else another one that is; "" for none.
+func ServedVersion(d *apiextensionsv1.CustomResourceDefinition) string {
+	out := ""
+	for i := range d.Spec.Versions {
+		if v := &d.Spec.Versions[i]; v.Served && (out == "" || v.Storage) {
+			out = v.Name
+		}
+	}
+	return out
+}
+
 type rule func(ctx context.Context, d, old *apiextensions.CustomResourceDefinition) field.ErrorList
 
 func validateDefinition(d, old *apiextensionsv1.CustomResourceDefinition) field.ErrorList {
