@@ -148,7 +148,7 @@ func TestAnUpgradeThatFailsIsRolledBack(t *testing.T) {
 	first := ready(ctx, t, h)
 	failed := flood(ctx, t, h)
 	bad := fakeNetwork("fake", "nonsense", 2)
-	bad.HealthTimeout = 300 * time.Millisecond
+	bad.HealthTimeout = 3 * time.Second // time enough to be launched on a busy machine
 	if err := h.Set(ctx, []pluginhost.Plugin{bad}); err != nil {
 		t.Fatal(err)
 	}
