@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/gantryio/gantry/interfaces/plugin/resident"
 )
 
 // gcPercent lets the heap grow to three times what is live before it is collected: the live heap of an idle
@@ -66,7 +68,7 @@ func trimMemory(ctx context.Context) error {
 		}
 		now := read()
 		if shouldTrim(before, now) {
-			debug.FreeOSMemory()
+			resident.Trim()
 			now = read()
 		}
 		before = now
