@@ -159,6 +159,22 @@ func TestCustomObjectsAreAppliedByOwners(t *testing.T) {
 	}
 }
 
+// Apply goes by the schema before anything is decoded, and tells so in Strict mode too.
+func TestUnknownFieldsOfAppliedObjects(t *testing.T) {
+	define(t, shared, "Doodad")
+	for body, want := range map[string]string{
+		`{"apiVersion":"example.com/v1","kind":"Doodad","metadata":{"name":"a"},"bogus":1,"spec":{"color":"red"}}`:           ".bogus: field not declared in schema",
+		`{"apiVersion":"example.com/v1","kind":"Doodad","metadata":{"name":"a","bogus":1},"spec":{"color":"red"}}`:           ".metadata.bogus: field not declared in schema",
+		`{"apiVersion":"example.com/v1","kind":"Doodad","metadata":{"name":"a"},"spec":{"color":"red","color":"green"}}`:     `key "color" already set in map`,
+		`{"apiVersion":"example.com/v1","kind":"Doodad","metadata":{"name":"a"},"spec":{"color":"red","any":{"bogus":"x"}}}`: "",
+	} {
+		got := shared.request(t, http.MethodPatch, "/apis/example.com/v1/namespaces/default/doodads/a?fieldManager=m&fieldValidation=Strict", body, "Content-Type", "application/apply-patch+yaml")
+		if ok := got.Code < 300; ok != (want == "") || !ok && (got.Code != http.StatusBadRequest || !strings.Contains(strings.ReplaceAll(string(got.Body), `\"`, `"`), want)) {
+			t.Errorf("%s: %d %s, want %q", body, got.Code, got.Body, want)
+		}
+	}
+}
+
 func TestCustomObjectsAreListedAndWatched(t *testing.T) {
 	things := define(t, shared, "Thing")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -137,7 +137,7 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 			field.Required(field.NewPath("fieldManager"), "is required for apply patch"),
 		})
 	}
-	wanted, err := decodeApplied(q, &p)
+	wanted, unknown, err := decodeApplied(q, &p)
 	if err != nil {
 		return nil, false, err
 	}
@@ -157,6 +157,15 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 		wholeSeconds(obj)
 		return obj, nil
 	}
+	empty := q.Resource.New()
+	q.Resource.SetType(empty)
+	if unknown != nil {
+		// What the schema does not know fails as such, as in Kubernetes, and only the rest as what is not to be decoded.
+		if _, err := merge(empty); err != nil {
+			return nil, false, err
+		}
+		return nil, false, unknown
+	}
 	applied := *q
 	applied.Applied = true
 	entry, err := s.modify(ctx, &applied, func(_ context.Context, current api.Object) (api.Object, error) {
@@ -169,8 +178,6 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	if !apierrors.IsNotFound(err) || q.Subresource != "" || wanted.GetUID() != "" || wanted.GetResourceVersion() != "" {
 		return entry, false, err
 	}
-	empty := q.Resource.New()
-	q.Resource.SetType(empty)
 	obj, err := merge(empty)
 	if err != nil {
 		return nil, false, err
@@ -179,15 +186,24 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	return entry, true, err
 }
 
-func decodeApplied(q *api.Request, p *api.Patch) (*unstructured.Unstructured, error) {
+// decodeApplied returns what is applied. For a defined kind, whose objects may be anything, it returns apart that fields are
+// unknown.
+func decodeApplied(q *api.Request, p *api.Patch) (wanted *unstructured.Unstructured, unknown, err error) {
 	data, err := toJSON(p.Data, p.Validation, q.Warn)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// The typed form says which fields there are; the untyped one, which were given.
-	if err := decodeJSON(data, q.Spoken().New(), targetOf(q.Spoken()), p.Validation, q.Warn); err != nil {
-		return nil, err
+	unknown = decodeJSON(data, q.Spoken().New(), targetOf(q.Spoken()), p.Validation, q.Warn)
+	if unknown != nil && !q.Resource.Custom() {
+		return nil, nil, unknown
 	}
+	wanted, err = namedInURL(q, data)
+	return wanted, unknown, err
+}
+
+// namedInURL reads an object that may leave out its name and namespace, but not give others than the URL.
+func namedInURL(q *api.Request, data []byte) (*unstructured.Unstructured, error) {
 	wanted := &unstructured.Unstructured{}
 	if err := wanted.UnmarshalJSON(data); err != nil {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
