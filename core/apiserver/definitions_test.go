@@ -159,9 +159,13 @@ func TestCustomObjectsAreAppliedByOwners(t *testing.T) {
 	}
 }
 
-// Apply goes by the schema before anything is decoded, and tells so in Strict mode too.
-func TestUnknownFieldsOfAppliedObjects(t *testing.T) {
+// What is not there is not found, whatever else is wrong. Apply goes by the schema before anything is decoded, in Strict mode too.
+func TestRefusedWritesOfCustomObjects(t *testing.T) {
 	define(t, shared, "Doodad")
+	none := shared.request(t, http.MethodPut, "/apis/example.com/v1/namespaces/default/doodads/none", `{"apiVersion":"example.com/v1","kind":"Doodad","metadata":{"name":"none"},"spec":{"color":"red"}}`)
+	if none.Code != http.StatusNotFound {
+		t.Errorf("an update of nothing: %d %s", none.Code, none.Body)
+	}
 	for body, want := range map[string]string{
 		`{"apiVersion":"example.com/v1","kind":"Doodad","metadata":{"name":"a"},"bogus":1,"spec":{"color":"red"}}`:           ".bogus: field not declared in schema",
 		`{"apiVersion":"example.com/v1","kind":"Doodad","metadata":{"name":"a","bogus":1},"spec":{"color":"red"}}`:           ".metadata.bogus: field not declared in schema",

@@ -46,12 +46,12 @@ func (s *Server) Update(ctx context.Context, q *api.Request, obj api.Object) (*c
 			return entry, true, err
 		}
 	}
-	if r.UnconditionalUpdateForbidden && obj.GetResourceVersion() == "" {
-		return nil, false, apierrors.NewInvalid(r.GroupVersionKind().GroupKind(), q.Name, field.ErrorList{
-			field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
-		})
-	}
 	entry, err := s.modify(ctx, q, func(context.Context, api.Object) (api.Object, error) {
+		if r.UnconditionalUpdateForbidden && obj.GetResourceVersion() == "" {
+			return nil, apierrors.NewInvalid(r.GroupVersionKind().GroupKind(), q.Name, field.ErrorList{
+				field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
+			})
+		}
 		return obj.DeepCopyObject().(api.Object), nil
 	})
 	return entry, false, err
