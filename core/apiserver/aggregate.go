@@ -53,17 +53,9 @@ type remotes map[schema.GroupVersion]*remote
 
 var apiServiceKind = apiregistrationv1.SchemeGroupVersion.WithResource("apiservices")
 
-func (s *Server) apiServicesCached() *cache.Collection {
-	r := s.Registry.Resource(apiServiceKind)
-	if r == nil {
-		return nil // a server of other kinds
-	}
-	return s.Cache.Of(r)
-}
-
 // FollowAPIServices keeps what aggregated API servers serve in the discovery documents until ctx ends.
 func (s *Server) FollowAPIServices(ctx context.Context) error {
-	col := s.apiServicesCached()
+	col := s.collection(apiServiceKind)
 	if col == nil {
 		<-ctx.Done()
 		return ctx.Err()
@@ -93,7 +85,7 @@ func (s *Server) FollowAPIServices(ctx context.Context) error {
 
 // syncAPIServices makes what is passed on agree with the APIServices. It costs a comparison when nothing has changed.
 func (s *Server) syncAPIServices() {
-	a, col := &s.aggregation, s.apiServicesCached()
+	a, col := &s.aggregation, s.collection(apiServiceKind)
 	if col == nil || col.Changed() <= a.seen.Load() {
 		return
 	}

@@ -109,15 +109,7 @@ func (w *conversionWebhook) convertSome(ctx context.Context, objs []api.Object, 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, conversionTime)
-	defer cancel()
-	r := client.Post().Body(request)
-	if deadline, ok := ctx.Deadline(); ok {
-		if left := time.Until(deadline); left > 0 {
-			r.Timeout((left + time.Second - 1).Truncate(time.Second))
-		}
-	}
-	if err := r.Do(ctx).Into(response); err != nil {
+	if err := webhook.Post(ctx, client, request, response, conversionTime); err != nil {
 		return nil, err
 	}
 	answers, err := convertedObjects(response, uid)

@@ -13,6 +13,7 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/apiextensions"
@@ -39,7 +40,7 @@ var definitionKind = apiextensionsv1.SchemeGroupVersion.WithResource("customreso
 
 // FollowDefinitions serves what definitions declare until ctx ends.
 func (s *Server) FollowDefinitions(ctx context.Context) error {
-	col := s.definitionsCached()
+	col := s.collection(definitionKind)
 	if col == nil {
 		<-ctx.Done()
 		return ctx.Err()
@@ -57,8 +58,9 @@ func (s *Server) FollowDefinitions(ctx context.Context) error {
 	}
 }
 
-func (s *Server) definitionsCached() *cache.Collection {
-	r := s.Registry.Resource(definitionKind)
+// collection is what the cache has of a kind, nil for a server of other kinds.
+func (s *Server) collection(kind schema.GroupVersionResource) *cache.Collection {
+	r := s.Registry.Resource(kind)
 	if r == nil {
 		return nil
 	}
@@ -68,7 +70,7 @@ func (s *Server) definitionsCached() *cache.Collection {
 // SyncDefinitions makes what is served agree with the definitions. It costs a comparison when nothing has changed, and reports
 // whether something had.
 func (s *Server) SyncDefinitions(ctx context.Context) bool {
-	col := s.definitionsCached()
+	col := s.collection(definitionKind)
 	if col == nil || col.Changed() <= s.definitions.seen.Load() {
 		return false
 	}

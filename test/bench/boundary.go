@@ -34,7 +34,7 @@ func boundary(ctx context.Context) error {
 		PauseArchive: filepath.Join(bin, "images", "pause.tar"),
 	}
 	socket := filepath.Join(config.State, "c.sock")
-	host, err := pluginhost.New(pluginhost.Config{
+	host, stop, err := runHost(ctx, pluginhost.Config{
 		Dir: filepath.Join(bin, "plugins"), StateDir: filepath.Join(dir, "plugins"), RunDir: filepath.Join(dir, "s"),
 		Plugins: []pluginhost.Plugin{
 			{Kind: plugin.Runtime, Name: "containerd", Config: config},
@@ -44,17 +44,7 @@ func boundary(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hosting, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- host.Run(hosting) }()
-	defer func() {
-		stop()
-		<-ended
-		_ = host.Stop(context.WithoutCancel(ctx))
-	}()
-	if err := host.Ready(ctx); err != nil {
-		return err
-	}
+	defer stop()
 	conn, err := relay.Dial(socket)
 	if err != nil {
 		return err
@@ -106,4 +96,24 @@ func compare(ctx context.Context, ways []way) error {
 		print("a CRI call "+w.name, "p50 %d µs, %d more", p50.Microseconds(), (p50 - direct).Microseconds())
 	}
 	return nil
+}
+
+// runHost runs a plugin host until stop, which ends its plugins too, and waits until they are up.
+func runHost(ctx context.Context, config pluginhost.Config) (host *pluginhost.Host, stop func(), err error) {
+	if host, err = pluginhost.New(config); err != nil {
+		return nil, nil, err
+	}
+	hosting, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- host.Run(hosting) }()
+	stop = func() {
+		cancel()
+		<-ended
+		_ = host.Stop(context.WithoutCancel(ctx))
+	}
+	if err := host.Ready(ctx); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return host, stop, nil
 }

@@ -21,24 +21,14 @@ func scheduleJudged(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		host, err := pluginhost.New(pluginhost.Config{
+		host, stop, err := runHost(ctx, pluginhost.Config{
 			Dir: bin, StateDir: filepath.Join(c.dir, "plugins"), RunDir: filepath.Join(c.dir, "s"),
 			Plugins: []pluginhost.Plugin{{Kind: plugin.Scheduler, Name: "price", Config: struct{}{}}},
 		})
 		if err != nil {
 			return err
 		}
-		hosting, stop := context.WithCancel(ctx)
-		ended := make(chan error, 1)
-		go func() { ended <- host.Run(hosting) }()
-		defer func() {
-			stop()
-			<-ended
-			_ = host.Stop(context.WithoutCancel(ctx))
-		}()
-		if err := host.Ready(ctx); err != nil {
-			return err
-		}
+		defer stop()
 		const nodes, pods, classes = 5000, 10_000, 10
 		if err := c.nodes(nodes, "32"); err != nil {
 			return err

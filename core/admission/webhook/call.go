@@ -11,6 +11,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	upstream "k8s.io/apiserver/pkg/admission"
 	webhookerrors "k8s.io/apiserver/pkg/admission/plugin/webhook/errors"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/generic"
@@ -48,16 +49,7 @@ func (c *Caller) call(ctx context.Context, in *generic.WebhookInvocation, attr *
 	if seconds := h.GetTimeoutSeconds(); seconds != nil {
 		timeout = time.Duration(*seconds) * time.Second
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	r := client.Post().Body(review)
-	if deadline, ok := ctx.Deadline(); ok {
-		// The webhook is told in whole seconds.
-		if left := time.Until(deadline); left > 0 {
-			r.Timeout((left + time.Second - 1).Truncate(time.Second))
-		}
-	}
-	if err := r.Do(ctx).Into(response); err != nil {
+	if err := Post(ctx, client, review, response, timeout); err != nil {
 		status := apierrors.NewServiceUnavailable("error calling webhook")
 		errors.As(err, &status)
 		return nil, failed(status, "failed to call webhook: %w", err)
@@ -142,3 +134,17 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 }
 
 var errAnswerTooLarge = fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
+
+// Post sends a review to a webhook and reads the answer into response. It takes at most as long as the timeout and
+// what ctx leaves, which the webhook is told in whole seconds.
+func Post(ctx context.Context, client *rest.RESTClient, review, response runtime.Object, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	r := client.Post().Body(review)
+	if deadline, ok := ctx.Deadline(); ok {
+		if left := time.Until(deadline); left > 0 {
+			r.Timeout((left + time.Second - 1).Truncate(time.Second))
+		}
+	}
+	return r.Do(ctx).Into(response)
+}
