@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
@@ -117,11 +118,12 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 		if err != nil {
 			return err
 		}
-		err = l.Invoke(ctx, method, args, reply, waiting(opts)...)
-		again := c.unsent(ctx, l, err)
+		var to peer.Peer
+		err = l.Invoke(ctx, method, args, reply, waiting(opts, &to)...)
+		again := c.unsent(ctx, l, &to, err)
 		c.give(l)
 		if !again {
-			return c.named(method, err)
+			return c.named(ctx, method, err)
 		}
 	}
 }
@@ -134,31 +136,38 @@ func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 		if err != nil {
 			return nil, err
 		}
-		stream, err := l.NewStream(ctx, desc, method, waiting(opts)...)
-		again := c.unsent(ctx, l, err)
+		var to peer.Peer
+		stream, err := l.NewStream(ctx, desc, method, waiting(opts, &to)...)
+		again := c.unsent(ctx, l, &to, err)
 		c.give(l)
 		if !again {
-			return stream, c.named(method, err)
+			return stream, c.named(ctx, method, err)
 		}
 	}
 }
 
-// named adds who was called to errors that are not the plugin's own.
-func (c *conn) named(method string, err error) error {
-	switch code := status.Code(err); code {
+// named adds who was called to errors that are not the plugin's own. A call that was cut off because its connection was
+// given up is one to a plugin that is not there: its caller has not cancelled it.
+func (c *conn) named(ctx context.Context, method string, err error) error {
+	code := status.Code(err)
+	if code == codes.Canceled && ctx.Err() == nil {
+		code = codes.Unavailable
+	}
+	switch code {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted:
 		return status.Errorf(code, "plugin %s: %s: %s", c.name, path.Base(method), status.Convert(err).Message())
 	}
 	return err
 }
 
-// waiting lets a call wait on a connection that has just broken, until the host has noticed and closes it.
-func waiting(opts []grpc.CallOption) []grpc.CallOption {
-	return append([]grpc.CallOption{grpc.WaitForReady(true)}, opts...)
+// waiting lets a call wait on a connection that has just broken, until the host has noticed and closes it. Whom the call
+// was sent to is in to once it has failed.
+func waiting(opts []grpc.CallOption, to *peer.Peer) []grpc.CallOption {
+	return append([]grpc.CallOption{grpc.WaitForReady(true), grpc.Peer(to)}, opts...)
 }
 
-// unsent says that a call was still waiting when its connection was given up. A call that the plugin may
-// have seen fails with codes.Unavailable instead, as soon as the plugin's process ends.
-func (c *conn) unsent(ctx context.Context, l *line, err error) bool {
-	return status.Code(err) == codes.Canceled && ctx.Err() == nil && c.present() != l
+// unsent says that a call was still waiting when its connection was given up. A call that the plugin may have seen is
+// never made again: it fails, whether the end of the plugin's process or the host's closing of the connection cut it off.
+func (c *conn) unsent(ctx context.Context, l *line, to *peer.Peer, err error) bool {
+	return status.Code(err) == codes.Canceled && ctx.Err() == nil && to.Addr == nil && c.present() != l
 }

@@ -89,7 +89,14 @@ func run(t *testing.T, c pluginhost.Config) (*pluginhost.Host, func()) {
 		}
 		ended <- nil
 	}
-	t.Cleanup(stop)
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() { // It may have failed before it stopped plugins that place does not know.
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			_ = h.Stop(ctx)
+		}
+	})
 	return h, stop
 }
 
