@@ -50,6 +50,7 @@ down:
 # unit is quick and needs neither root nor containers.
 unit:
 	$(GO) test ./...
+	cd stack && GOWORK=off $(GO) test ./shim/...
 
 # e2e runs real containers, as root, each test in network namespaces of its own without an uplink.
 e2e: build test-tools
@@ -69,7 +70,8 @@ $(BIN)/debian/usr/bin/containerd:
 lint:
 	$(GO) vet ./... && $(GO) vet -tags e2e ./...
 	$(GO) tool staticcheck ./...
-	@out=$$($(GO) tool gofumpt -l cmd core examples interfaces plugins workloads controllers test); \
+	cd stack && GOWORK=off $(GO) vet ./shim/...
+	@out=$$($(GO) tool gofumpt -l cmd core examples interfaces plugins stack workloads controllers test); \
 	if [ -n "$$out" ]; then echo "not formatted by gofumpt:"; echo "$$out"; exit 1; fi
 
 test: lint unit e2e conformance-part

@@ -61,13 +61,16 @@ func (c Config) render(m machine) ([]byte, error) {
 	if shim == "" {
 		shim = c.shim()
 	}
-	runc := table{
-		"runtime_type": "io.containerd.runc.v2",
-		"runtime_path": shim,
-		"sandboxer":    "podsandbox",
-		"options": table{
-			"BinaryName": filepath.Join(c.Stack, "runc"), "Root": c.runcRoot(), "SystemdCgroup": c.SystemdCgroup,
-		},
+	runc := func(sandboxer string) table {
+		return table{
+			"runtime_type": "io.containerd.runc.v2",
+			"runtime_path": shim,
+			"sandboxer":    sandboxer,
+			"options": table{
+				"BinaryName": filepath.Join(c.Stack, "runc"), "Root": c.runcRoot(), "SystemdCgroup": c.SystemdCgroup,
+			},
+			"disable_pause_image_pull": sandboxer == "shim",
+		}
 	}
 	text, err := toml.Marshal(table{
 		"version": 4, "root": filepath.Join(c.Root, "root"), "state": filepath.Join(c.State, "state"),
@@ -90,7 +93,10 @@ func (c Config) render(m machine) ([]byte, error) {
 				// By default containerd reads every container's cgroup each second to know rates that are seldom
 				// asked for. This is as often as metrics are read.
 				"stats_collect_period": "15s",
-				"containerd":           table{"default_runtime_name": "runc", "runtimes": table{"runc": runc}},
+				"containerd": table{
+					"default_runtime_name": handler,
+					"runtimes":             table{handler: runc("shim"), pauseHandler: runc("podsandbox")},
+				},
 				"cni": table{
 					"bin_dirs": []string{c.cniBin()}, "conf_dir": c.cniConf(), "max_conf_num": 1, "use_internal_loopback": true,
 				},

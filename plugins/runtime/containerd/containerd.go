@@ -1,6 +1,6 @@
 // Package containerd is the runtime plugin that runs a containerd of its own. containerd and its shims
-// outlive the plugin's process: the next one adopts them. CRI is forwarded unread, so the plugin costs
-// next to nothing and never lags behind what containerd can do.
+// outlive the plugin's process: the next one adopts them. CRI is forwarded, all but a few methods of it unread, so the
+// plugin costs next to nothing and never lags behind what containerd can do.
 package containerd
 
 import (
@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/gantryio/gantry/interfaces/plugin"
 	"github.com/gantryio/gantry/interfaces/plugin/relay"
@@ -71,7 +73,9 @@ type Plugin struct {
 	config Config
 	daemon *daemon
 	conn   *grpc.ClientConn
+	cri    runtimeapi.RuntimeServiceClient
 	prep   *preparation
+	files  sync.Mutex // held by whoever makes or removes the files of sandboxes
 }
 
 var (
@@ -98,7 +102,7 @@ func Open(c Config) (*Plugin, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plugin{config: c, conn: conn, prep: newPreparation()}
+	p := &Plugin{config: c, conn: conn, cri: runtimeapi.NewRuntimeServiceClient(conn), prep: newPreparation()}
 	p.daemon = newDaemon(c)
 	if err := p.daemon.start(); err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -142,7 +146,7 @@ func (p *Plugin) prepare() {
 
 // ServerOptions forwards what is not the plugin's own to containerd.
 func (p *Plugin) ServerOptions() []grpc.ServerOption {
-	return (&relay.Relay{Conn: p.conn, Allow: isCRI, Ready: p.ready}).ServerOptions()
+	return (&relay.Relay{Conn: p.conn, Allow: isCRI, Ready: p.ready, Own: p.own()}).ServerOptions()
 }
 
 // Register serves the plugin's own part: CRI itself is forwarded.

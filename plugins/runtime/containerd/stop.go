@@ -38,18 +38,17 @@ func (p *Plugin) Stop(ctx context.Context) error {
 const removeTimeout = 20 * time.Second
 
 func (p *Plugin) removeSandboxes(ctx context.Context) error {
-	cri := runtimeapi.NewRuntimeServiceClient(p.conn)
-	list, err := cri.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{})
+	list, err := p.cri.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{})
 	if err != nil {
 		return fmt.Errorf("list sandboxes: %w", err)
 	}
 	var errs []error
 	for _, s := range list.GetItems() {
-		if _, err := cri.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: s.GetId()}); err != nil {
+		if _, err := p.stopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: s.GetId()}); err != nil {
 			errs = append(errs, fmt.Errorf("stop sandbox %s: %w", s.GetId(), err))
 			continue
 		}
-		if _, err := cri.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: s.GetId()}); err != nil {
+		if _, err := p.removePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: s.GetId()}); err != nil {
 			errs = append(errs, fmt.Errorf("remove sandbox %s: %w", s.GetId(), err))
 		}
 	}
