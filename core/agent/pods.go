@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -290,12 +291,17 @@ func (w *worker) found(f *found) {
 	for _, l := range f.listings {
 		w.absorb(l.ref, l)
 		for _, sb := range l.sandboxes {
-			if newest == nil || sb.GetCreatedAt() > newest.GetCreatedAt() {
+			if newest == nil || later(sb, newest) {
 				newest = sb
 				w.runtime.Store(&l.ref.Plugin)
 			}
 		}
 	}
+}
+
+// later goes by the attempts: not every runtime remembers times when it starts anew.
+func later(a, b *runtimeapi.PodSandbox) bool {
+	return cmp.Or(cmp.Compare(a.GetMetadata().GetAttempt(), b.GetMetadata().GetAttempt()), cmp.Compare(a.GetCreatedAt(), b.GetCreatedAt())) > 0
 }
 
 // podOfLogDirectory reads the uid out of NAMESPACE_NAME_UID.
