@@ -79,6 +79,13 @@ spec:
 ---
 apiVersion: v1
 kind: Pod
+metadata: {name: single}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: a, image: "`+busybox+`", command: [sleep, "100000"]}]
+---
+apiVersion: v1
+kind: Pod
 metadata: {name: family}
 spec:
   shareProcessNamespace: true
@@ -102,6 +109,16 @@ spec:
 	}
 	if got := c.exec(t, ns, "family", "tr '\\0' ' ' < /proc/1/cmdline"); !strings.HasPrefix(got, "/pause") {
 		t.Errorf("the first process of a shared namespace is %q", got)
+	}
+
+	c.wait(t, ns, "pod/single", "condition=Ready")
+	only := containerPID(t, c, ns, "single")
+	its := parent(t, only.PID)
+	kill(t, only.PID)
+	c.wait(t, ns, "pod/single", "jsonpath={.status.containerStatuses[0].restartCount}=1")
+	c.wait(t, ns, "pod/single", "condition=Ready")
+	if p := parent(t, containerPID(t, c, ns, "single").PID); p != its {
+		t.Errorf("the end of a pod's only container was the end of its sandbox: its shim is %d, and was %d", p, its)
 	}
 
 	kill(t, c.containerd(t))

@@ -14,6 +14,8 @@ import (
 
 	api "github.com/containerd/containerd/api/runtime/sandbox/v1"
 	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
+	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/errdefs"
@@ -25,8 +27,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Register makes the shim serve the sandbox API. It is called before shim.RunShim.
+// Register makes the shim serve the sandbox API and that of tasks, the pod's containers. It is called before shim.RunShim.
 func Register() {
+	s := newService()
 	registry.Register(&plugin.Registration{
 		Type:     plugins.TTRPCPlugin,
 		ID:       "sandbox",
@@ -36,9 +39,40 @@ func Register() {
 			if err != nil {
 				return nil, err
 			}
-			return newService(down.(shutdown.Service).Shutdown), nil
+			s.shutdown = down.(shutdown.Service).Shutdown
+			return s, nil
 		},
 	})
+	registry.Register(&plugin.Registration{
+		Type:     plugins.TTRPCPlugin,
+		ID:       "task",
+		Requires: []plugin.Type{plugins.EventPlugin, plugins.InternalPlugin},
+		InitFn: func(ic *plugin.InitContext) (any, error) {
+			publisher, err := ic.GetByID(plugins.EventPlugin, "publisher")
+			if err != nil {
+				return nil, err
+			}
+			down, err := ic.GetByID(plugins.InternalPlugin, "shutdown")
+			if err != nil {
+				return nil, err
+			}
+			return task.NewTaskService(ic.Context, publisher.(shim.Publisher), gate{Service: down.(shutdown.Service), sandbox: s})
+		},
+	})
+}
+
+// gate keeps the shim there as long as it is a sandbox: containerd lets it end after the end of each container, and a shim
+// by itself only minds whether it has others.
+type gate struct {
+	shutdown.Service
+	sandbox *service
+}
+
+// Shutdown implements shutdown.Service.
+func (g gate) Shutdown() {
+	if !g.sandbox.there() {
+		g.Service.Shutdown()
+	}
 }
 
 // service is one sandbox: containerd starts a shim for each.
@@ -59,8 +93,13 @@ type service struct {
 
 var _ api.TTRPCSandboxService = (*service)(nil)
 
-func newService(shutdown func()) *service {
-	return &service{shutdown: shutdown, ended: make(chan struct{})}
+func newService() *service { return &service{ended: make(chan struct{})} }
+
+// there tells that there is a sandbox, which has not been shut down.
+func (s *service) there() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id != ""
 }
 
 // RegisterTTRPC is how the shim's server finds the service.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	api "github.com/containerd/containerd/api/runtime/sandbox/v1"
+	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/google/go-cmp/cmp"
@@ -137,7 +138,8 @@ func start(t *testing.T, netns string, c *runtimeapi.PodSandboxConfig, shutdown 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newService(shutdown)
+	s := newService()
+	s.shutdown = shutdown
 	if _, err := s.CreateSandbox(t.Context(), &api.CreateSandboxRequest{SandboxID: "x", NetnsPath: netns, Options: options}); err != nil {
 		t.Fatal(err)
 	}
@@ -220,6 +222,31 @@ func TestSandbox(t *testing.T) {
 	}
 }
 
+// counter counts how often the shim was told to end.
+type counter struct {
+	shutdown.Service
+	n int
+}
+
+func (c *counter) Shutdown() { c.n++ }
+
+// A shim that is a sandbox outlives its containers, one that is none ends with them.
+func TestGate(t *testing.T) {
+	c, s := &counter{}, newService()
+	g := gate{Service: c, sandbox: s}
+	g.Shutdown()
+	if c.n != 1 {
+		t.Errorf("without a sandbox the shim was told to end %d times", c.n)
+	}
+	if _, err := s.CreateSandbox(t.Context(), &api.CreateSandboxRequest{SandboxID: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	g.Shutdown()
+	if c.n != 1 {
+		t.Error("the end of a container was the end of its sandbox")
+	}
+}
+
 // Whoever stops a sandbox may take its network away at once. A thread may be there a moment longer, so this looks often.
 func TestEndLeaves(t *testing.T) {
 	if os.Getuid() != 0 {
@@ -271,7 +298,7 @@ func TestStartFails(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := newService(func() {})
+			s := newService()
 			if _, err := s.StartSandbox(t.Context(), &api.StartSandboxRequest{SandboxID: "x"}); !errdefs.IsNotFound(errgrpc.ToNative(err)) {
 				t.Errorf("start of a sandbox that was not created: %v", err)
 			}
