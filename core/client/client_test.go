@@ -2,6 +2,9 @@ package client_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	appsv1beta1 "k8s.io/api/apps/v1beta1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -27,6 +31,7 @@ import (
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api/all"
 	"github.com/gantryio/gantry/core/apiserver"
+	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
 	gantry "github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/core/store"
@@ -66,6 +71,11 @@ func run(m *testing.M) (int, error) {
 		Registry: kinds, Store: st, Cache: c, ServiceRange: netip.MustParsePrefix("10.96.0.0/24"),
 		Admission: admission.Default(admission.Reader{Cache: c, Registry: kinds}),
 	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return 1, err
+	}
+	s.Tokens = &auth.Tokens{Key: key, Objects: s.TokenObjects()}
 	s.Init()
 	if err := s.Bootstrap(ctx, "192.0.2.1", 6443); err != nil {
 		return 1, err
@@ -218,6 +228,13 @@ func TestSubresources(t *testing.T) {
 	do(t, api.Get(ctx, client.ObjectKeyFromObject(p), p))
 	if p.Spec.NodeName != "n" || p.DeletionTimestamp == nil {
 		t.Errorf("bound and evicted: %+v", p)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "robot"}}
+	do(t, api.Create(ctx, account))
+	request := &authenticationv1.TokenRequest{}
+	do(t, api.SubResource("token").Create(ctx, account, request))
+	if request.Status.Token == "" || request.Status.ExpirationTimestamp.IsZero() {
+		t.Errorf("the answer to a request for a token is %+v", request)
 	}
 }
 

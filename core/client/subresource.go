@@ -6,6 +6,7 @@ import (
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -52,8 +53,14 @@ func (s *subresource) Create(ctx context.Context, obj, sub client.Object, opts .
 	o := (&client.SubResourceCreateOptions{}).ApplyOptions(opts)
 	q := s.request(r, obj.GetNamespace(), obj.GetName(), s.name)
 	withOptions(q, o.DryRun, o.FieldManager)
-	_, err = s.Server.RunSubresource(ctx, q, sub)
-	return err
+	out, err := s.Server.RunSubresource(ctx, q, sub)
+	if err != nil {
+		return err
+	}
+	if _, only := out.(*metav1.Status); only { // Whether it went well is all that it says.
+		return nil
+	}
+	return fill(sub, out)
 }
 
 func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...client.SubResourceUpdateOption) error {

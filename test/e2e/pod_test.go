@@ -132,6 +132,30 @@ func TestEnvironmentAndVolumes(t *testing.T) {
 	})
 }
 
+// A process in a pod is its service account to the API.
+func TestToken(t *testing.T) {
+	t.Parallel()
+	needToolbox(t)
+	c, ns := shared, shared.namespace(t)
+	c.kubectl(t, "-n", ns, "create", "serviceaccount", "robot")
+	c.kubectl(t, "-n", ns, "run", "inside", "--image="+busybox, "--overrides", `{"spec": {"serviceAccountName": "robot"}}`, "--", "sleep", "100000")
+	c.wait(t, ns, "pod/inside", "condition=Ready")
+	const account = "/var/run/secrets/kubernetes.io/serviceaccount/"
+	if got := c.exec(t, ns, "inside", "cat "+account+"namespace"); got != ns {
+		t.Errorf("the namespace is %q, want %q", got, ns)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(ca, []byte(c.exec(t, ns, "inside", "cat "+account+"ca.crt")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := strings.TrimSpace(c.kubectl(t, "config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"))
+	who := c.kubectl(t, "--kubeconfig=/dev/null", "--server="+server, "--certificate-authority="+ca,
+		"--token="+c.exec(t, ns, "inside", "cat "+account+"token"), "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
+	if want := "system:serviceaccount:" + ns + ":robot"; who != want {
+		t.Errorf("the token is of %q, want %q", who, want)
+	}
+}
+
 // cgroupFile reads a container's cgroup setting of version 1 or 2.
 func cgroupFile(t *testing.T, ns, pod string, v1, v2 string) string {
 	t.Helper()
