@@ -100,6 +100,7 @@ func (s *Server) servePath(w http.ResponseWriter, req *http.Request, path string
 		s.OpenAPI.ServeHTTP(w, req)
 	case strings.HasPrefix(path, "debug/pprof"):
 		serveProfile(w, req, strings.TrimPrefix(strings.TrimPrefix(path, "debug/pprof"), "/"))
+	case s.serveIssuer(w, req, path):
 	case path == "metrics":
 		s.metrics.ServeHTTP(w, req)
 	case path == "":
@@ -124,7 +125,9 @@ func serveProfile(w http.ResponseWriter, req *http.Request, name string) {
 }
 
 func (s *Server) paths() []string {
-	out := []string{"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
+	out := []string{
+		"/" + issuerPath, "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/" + keysPath, "/readyz", "/version",
+	}
 	for _, v := range announcedVersions(s.Registry, *s.aggregation.remotes.Load()) {
 		if gv := v.gv; gv.Group != "" {
 			out = append(out, "/apis/"+gv.Group, "/apis/"+gv.String())

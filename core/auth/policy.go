@@ -3,6 +3,7 @@ package auth
 import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/gantryio/gantry/core/api"
@@ -84,6 +85,8 @@ const autoscalerRole = "system:controller:horizontal-pod-autoscaler"
 
 const requestsRole = "system:certificates.k8s.io:certificatesigningrequests:"
 
+const issuerRole = "system:service-account-issuer-discovery"
+
 const aggregateTo = "rbac.authorization.k8s.io/aggregate-to-"
 
 // BootstrapRoles are the cluster roles that every cluster has.
@@ -92,6 +95,7 @@ func BootstrapRoles() []*rbacv1.ClusterRole {
 		bootstrapRole("cluster-admin", allow([]string{"*"}, "*", "*"), rbacv1.PolicyRule{Verbs: []string{"*"}, NonResourceURLs: []string{"*"}}),
 		bootstrapRole("system:discovery", urls("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/")),
 		bootstrapRole("system:public-info-viewer", urls("/healthz", "/livez", "/readyz", "/version", "/version/")),
+		bootstrapRole(issuerRole, urls("/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/")),
 		bootstrapRole("system:basic-user",
 			allow([]string{"create"}, "authorization.k8s.io", "selfsubjectaccessreviews", "selfsubjectrulesreviews"),
 			allow([]string{"create"}, "authentication.k8s.io", "selfsubjectreviews")),
@@ -142,6 +146,7 @@ func BootstrapBindings() []*rbacv1.ClusterRoleBinding {
 		bootstrapBinding("cluster-admin", user.SystemPrivilegedGroup),
 		bootstrapBinding("system:discovery", user.AllAuthenticated),
 		bootstrapBinding("system:basic-user", user.AllAuthenticated),
+		bootstrapBinding(issuerRole, serviceaccount.AllServiceAccountsGroup),
 		bootstrapBinding("system:public-info-viewer", user.AllAuthenticated, user.AllUnauthenticated),
 		{
 			ObjectMeta: bootstrapMeta(autoscalerRole),

@@ -24,7 +24,7 @@ const Issuer = "https://kubernetes.default.svc.cluster.local"
 // Tokens issues and takes the tokens of service accounts: JSON web tokens (RFC 7519) with the claims that Kubernetes
 // puts in. A token that is bound to a pod holds as long as the pod is there.
 type Tokens struct {
-	// Key signs with ES256.
+	// Key signs with ES256, so it is of the curve P-256.
 	Key     *ecdsa.PrivateKey
 	Objects TokenObjects
 	// Now is time.Now unless set.
@@ -75,7 +75,9 @@ func (t *Tokens) Issue(b Binding, audiences []string, expires time.Time) (string
 		},
 		Kubernetes: b,
 	}
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodES256, c).SignedString(t.Key)
+	unsigned := jwt.NewWithClaims(jwt.SigningMethodES256, c)
+	unsigned.Header["kid"] = keyID(&t.Key.PublicKey)
+	signed, err := unsigned.SignedString(t.Key)
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}
@@ -115,7 +117,7 @@ func (t *Tokens) Check(text string, audiences []string) (user.Info, error) {
 	if !meant {
 		return nil, fmt.Errorf("token is for %q", c.Audience)
 	}
-	return t.holder(&c.Kubernetes)
+	return t.holder(&c.Kubernetes, c.ID)
 }
 
 // maxVerified bounds how many tokens are remembered; a signature costs more to verify than everything else.
@@ -145,13 +147,16 @@ func (t *Tokens) verify(text string) (*claims, error) {
 	return c, nil
 }
 
-// holder checks that everything a token is bound to is there still.
-func (t *Tokens) holder(b *Binding) (user.Info, error) {
+// holder checks that everything a token is bound to is there still. The token's id goes with whom it is for.
+func (t *Tokens) holder(b *Binding, id string) (user.Info, error) {
 	account := t.Objects.ServiceAccount(b.Namespace, b.ServiceAccount.Name)
 	if account == nil || account.UID != b.ServiceAccount.UID || account.DeletionTimestamp != nil {
 		return nil, fmt.Errorf("service account %s/%s of the token is gone", b.Namespace, b.ServiceAccount.Name)
 	}
 	info := serviceaccount.ServiceAccountInfo{Name: b.ServiceAccount.Name, Namespace: b.Namespace, UID: string(b.ServiceAccount.UID)}
+	if id != "" {
+		info.CredentialID = "JTI=" + id
+	}
 	switch {
 	case b.Pod != nil:
 		pod := t.Objects.Pod(b.Namespace, b.Pod.Name)

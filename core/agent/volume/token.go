@@ -35,11 +35,9 @@ func (f *filler) token(volume string, s *corev1.ServiceAccountTokenProjection, d
 	if f.again.IsZero() || t.refresh.Before(f.again) {
 		f.again = t.refresh
 	}
-	file := File{Data: []byte(t.value), Mode: def}
-	if f.fsGroup() != nil {
+	file := File{Data: []byte(t.value), Mode: def, UID: f.soleUser()}
+	if file.UID != nil || f.fsGroup() != nil {
 		file.Mode = 0o600
-	} else if uid := f.soleUser(); uid != nil {
-		file.Mode, file.UID = 0o600, uid
 	}
 	return Payload{filepath.Clean(s.Path): file}, nil
 }
