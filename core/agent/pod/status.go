@@ -194,7 +194,7 @@ func (b *builder) absent(c *corev1.Container, old *corev1.ContainerStatus, init 
 		return st
 	}
 	reason := "ContainerCreating"
-	if !init && len(b.p.Spec.InitContainers) > 0 || init && b.p.Spec.InitContainers[0].Name != c.Name {
+	if len(b.p.Spec.InitContainers) > 0 { // for all of them, as kubelet says it
 		reason = "PodInitializing"
 	}
 	st.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}

@@ -135,6 +135,18 @@ func pullFailed(ago time.Duration) observed {
 	}
 }
 
+func TestWhatIsWaitedFor(t *testing.T) {
+	p := newPod(func(p *corev1.Pod) { p.Spec.InitContainers = []corev1.Container{{Name: "one"}, {Name: "two"}} })
+	o := NewObserved(now)
+	up(o)
+	s := Status(p, o, here, now)
+	for _, c := range append(s.InitContainerStatuses, s.ContainerStatuses...) {
+		if got := stateText(c.State); got != "waiting PodInitializing" {
+			t.Errorf("%s is %s", c.Name, got)
+		}
+	}
+}
+
 func TestStatusIsStable(t *testing.T) {
 	p, o := newPod(), NewObserved(now)
 	up(o)
