@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -175,6 +176,9 @@ func (w *worker) try(c *corev1.Container, have *pod.Container, spec *corev1.Prob
 			if err != nil {
 				return probe.Unknown, err.Error()
 			}
+			// The runtime ends the command itself. It may then wait for others that hold its output, for which the call is bounded, too.
+			ctx, cancel := context.WithTimeout(ctx, timeout+time.Second)
+			defer cancel()
 			res, err := rt.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: spec.Exec.Command, Timeout: int64(timeout.Seconds())})
 			return probe.ExecResult(append(res.GetStdout(), res.GetStderr()...), res.GetExitCode(), err)
 		}

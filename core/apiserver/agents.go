@@ -126,6 +126,10 @@ func (s *Server) connectLog(w http.ResponseWriter, c *call) {
 		s.fail(w, jsonView, agentError(c, resp.StatusCode, string(text)))
 		return
 	}
+	if wsstream.IsWebSocketRequest(c.req) { // Each read becomes a message, for clients in browsers.
+		_ = wsstream.NewReader(resp.Body, true, wsstream.NewDefaultReaderProtocols()).Copy(w, c.req)
+		return
+	}
 	w.Header().Set("Content-Type", "text/plain")
 	w.WriteHeader(http.StatusOK)
 	_, _ = io.Copy(flushing{w, http.NewResponseController(w)}, resp.Body)

@@ -15,6 +15,7 @@ var part = []string{
 	"[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition listing custom resource definition objects works [Conformance]",
 	"[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] custom resource defaulting for requests and from storage works [Conformance]",
 	"[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] should include custom resource definition resources in discovery documents [Conformance]",
+	"[sig-api-machinery] CustomResourceConversionWebhook [Privileged:ClusterAdmin] should be able to convert from CR v1 to CR v2 [Conformance]",
 	"[sig-api-machinery] Discovery should validate PreferredVersion for each APIGroup [Conformance]",
 	"[sig-api-machinery] FieldValidation should create/apply a CR with unknown fields for CRD with no validation schema [Conformance]",
 	"[sig-api-machinery] FieldValidation should create/apply a valid CR for CRD with validation schema [Conformance]",
@@ -86,6 +87,8 @@ var part = []string{
 	"[sig-apps] StatefulSet Basic StatefulSet functionality [StatefulSetBasic] should perform canary updates and phased rolling updates of template modifications [Conformance]",
 	"[sig-apps] StatefulSet Basic StatefulSet functionality [StatefulSetBasic] should perform rolling updates and roll backs of template modifications [Conformance]",
 	"[sig-apps] StatefulSet Basic StatefulSet functionality [StatefulSetBasic] should validate Statefulset Status endpoints [Conformance]",
+	"[sig-auth] ServiceAccounts should mount an API token into pods [Conformance]",
+	"[sig-auth] ServiceAccounts should set ownership and permission when RunAsUser or FsGroup is present [LinuxOnly]",
 	"[sig-cli] Kubectl client Kubectl api-versions should check if v1 is in available api versions [Conformance]",
 	"[sig-cli] Kubectl client Kubectl cluster-info should check if Kubernetes control plane services is included in cluster-info [Conformance]",
 	"[sig-cli] Kubectl client Kubectl describe should check if kubectl describe prints relevant information for rc and pods [Conformance]",
@@ -100,8 +103,11 @@ var part = []string{
 	"[sig-cli] Kubectl client Proxy server should support --unix-socket=/path [Conformance]",
 	"[sig-cli] Kubectl client Proxy server should support proxy with --port 0 [Conformance]",
 	"[sig-cli] Kubectl logs logs should be able to retrieve and filter logs [Conformance]",
+	"[sig-node] InitContainer [NodeConformance] should not start app containers and fail the pod if init containers fail on a RestartNever pod [Conformance]",
+	"[sig-node] Pods should support retrieving logs from the container over websockets [NodeConformance] [Conformance]",
 	"[sig-scheduling] LimitRange should create a LimitRange with defaults and ensure pod has those defaults applied. [Conformance]",
 	"[sig-scheduling] LimitRange should list, patch and delete a LimitRange by collection [Conformance]",
+	"[sig-storage] EmptyDir volumes when FSGroup is specified [LinuxOnly] [NodeConformance] nonexistent volume subPath should have the correct mode and owner using FSGroup",
 }
 
 // partFocus matches the names of these tests. Ginkgo puts more words around them.

@@ -102,7 +102,7 @@ func (m *Manager) subPath(pod *corev1.Pod, c *corev1.Container, i int, volume, s
 	defer root.Close()
 	file, err := root.Open(sub)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = root.MkdirAll(sub, 0o755); err == nil {
+		if err = makeAll(root, sub); err == nil {
 			file, err = root.Open(sub)
 		}
 	}
@@ -122,6 +122,29 @@ func (m *Manager) subPath(pod *corev1.Pod, c *corev1.Container, i int, volume, s
 		return "", err
 	}
 	return target, m.Mounter.Bind(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), target)
+}
+
+// makeAll makes a folder of a volume and those above it, each with the permissions that the volume itself has, whatever
+// the process' umask.
+func makeAll(root *os.Root, path string) error {
+	info, err := root.Stat(".")
+	if err != nil {
+		return err
+	}
+	mode := info.Mode() & (fs.ModePerm | fs.ModeSetgid)
+	for i, r := range path + "/" {
+		if r != '/' || i == 0 {
+			continue
+		}
+		err := root.Mkdir(path[:i], mode.Perm())
+		if err == nil {
+			err = root.Chmod(path[:i], mode)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func place(target string, dir bool) error {

@@ -181,3 +181,38 @@ func TestSubPathStaysInsideTheVolume(t *testing.T) {
 		}
 	}
 }
+
+// Folders that a subPath lacks are made with the volume's permissions, as kubelet makes them.
+func TestMakeAll(t *testing.T) {
+	volume := t.TempDir()
+	if err := os.Mkdir(filepath.Join(volume, "there"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(volume, 0o777|fs.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(volume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for range 2 {
+		if err := makeAll(root, "there/one/two"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]fs.FileMode{
+		"there": 0o700, "there/one": 0o777 | fs.ModeSetgid, "there/one/two": 0o777 | fs.ModeSetgid,
+	} {
+		info, err := root.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode() & (fs.ModePerm | fs.ModeSetgid); got != want {
+			t.Errorf("%s has mode %v, want %v", path, got, want)
+		}
+	}
+	if err := makeAll(root, "there/../../out"); err == nil {
+		t.Error("a folder outside of the volume was made")
+	}
+}

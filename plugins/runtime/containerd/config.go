@@ -89,7 +89,6 @@ func (c Config) render(m machine) ([]byte, error) {
 				"restrict_oom_score_adj":       m.lacksResource,
 				"netns_mounts_under_state_dir": true,
 				"enable_criu":                  false,
-				"drain_exec_sync_io_timeout":   "5s",
 				// By default containerd reads every container's cgroup each second to know rates that are seldom
 				// asked for. This is as often as metrics are read.
 				"stats_collect_period": "15s",
