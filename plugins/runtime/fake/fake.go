@@ -5,6 +5,8 @@ package fake
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -74,7 +76,7 @@ func New(o Options) *Runtime {
 	s := &server{
 		options: o, sandboxes: map[string]*sandbox{}, containers: map[string]*container{},
 		images: map[string]*runtimeapi.Image{}, addresses: map[netip.Addr]string{}, failures: map[string][]error{},
-		listeners: map[*listener]struct{}{},
+		listeners: map[*listener]struct{}{}, prefix: newPrefix(),
 	}
 	for _, name := range o.Images {
 		s.addImage(name)
@@ -148,6 +150,9 @@ type server struct {
 	options Options
 	owner   *Runtime
 
+	// prefix begins all IDs, which differ from those of other fakes as those of real runtimes do.
+	prefix string
+
 	mu         sync.Mutex
 	next       uint64
 	sandboxes  map[string]*sandbox
@@ -173,9 +178,15 @@ func (s *server) enter(ctx context.Context, method string) error {
 	return err
 }
 
+func newPrefix() string {
+	var half [16]byte
+	_, _ = rand.Read(half[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(half[:])
+}
+
 func (s *server) newID() string {
 	s.next++
-	return fmt.Sprintf("%064x", s.next)
+	return fmt.Sprintf("%s%032x", s.prefix, s.next)
 }
 
 func (s *server) now() int64 { return s.options.Now().UnixNano() }

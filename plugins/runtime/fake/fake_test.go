@@ -78,3 +78,21 @@ func TestFail(t *testing.T) {
 		t.Errorf("the next call failed too: %v", err)
 	}
 }
+
+// An agent tells the sandboxes of several runtimes apart by their IDs.
+func TestIDsAreUniqueAmongFakes(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range []*fake.Runtime{fake.New(fake.Options{}), fake.New(fake.Options{})} {
+		for n := range 2 {
+			config := &runtimeapi.PodSandboxConfig{Metadata: &runtimeapi.PodSandboxMetadata{Name: "a", Namespace: "b", Uid: "c", Attempt: uint32(n)}}
+			sb, err := f.RunPodSandbox(t.Context(), &runtimeapi.RunPodSandboxRequest{Config: config})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id := sb.GetPodSandboxId(); seen[id] || len(id) != 64 {
+				t.Errorf("ID %s is not unique, or has not 64 digits", id)
+			}
+			seen[sb.GetPodSandboxId()] = true
+		}
+	}
+}
