@@ -33,11 +33,11 @@ func newPluginSwapCommand(connect connector) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "swap TYPE FROM TO", Short: "Move nodes from one plugin to another", Args: cobra.ExactArgs(3),
 		Long: "Move nodes from one plugin to another of the same type, runtime, network or service: new pods go to TO, then the\n" +
-			"pods that depend on FROM are evicted, of each controller one at a time and only when its others are ready.\n" +
+			"pods that depend on FROM are evicted, of each workload as many at a time as its update strategy lets be missing.\n" +
 			"Disruption budgets are kept. If TO does not work, everything goes back. The command follows the swap, which\n" +
 			"goes on without it; `gantry plugin cancel` takes it back.",
 		Example: "  gantry plugin swap runtime containerd crio --all\n" +
-			"  gantry plugin swap network cni calico --node worker-1 --bare-pods=evict",
+			"  gantry plugin swap network cni calico --node worker-1 --evict-bare-pods",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			swap, err := f.swap(args[0], args[1], args[2])
 			if err != nil {

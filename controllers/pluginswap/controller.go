@@ -1,6 +1,6 @@
 // Package pluginswap moves nodes from one plugin to another. All that it knows stands in the PluginSwap's status, so
 // that it goes on after any interruption: the default of a node changes first, then the pods that depend on the old
-// plugin are evicted, of each controller one at a time and only when the others are ready.
+// plugin are evicted, of each workload as many at a time as its own strategy lets be missing.
 package pluginswap
 
 import (
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -39,13 +40,17 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
-	if err := owner.Index(context.Background(), mgr.GetFieldIndexer(), &corev1.Pod{}); err != nil {
-		return err
+	for _, obj := range []client.Object{&corev1.Pod{}, &appsv1.ReplicaSet{}} {
+		if err := owner.Index(context.Background(), mgr.GetFieldIndexer(), obj); err != nil {
+			return err
+		}
 	}
 	return ctrl.ControllerManagedBy(mgr).Named("pluginswap").
 		For(&v1alpha1.PluginSwap{}).
 		Watches(&v1alpha1.NodePlugins{}, handler.EnqueueRequestsFromMapFunc(c.running)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(c.running)).
+		Watches(&policyv1.PodDisruptionBudget{}, handler.EnqueueRequestsFromMapFunc(c.running)).
+		Watches(&v1alpha1.PluginSwap{}, handler.EnqueueRequestsFromMapFunc(c.running)). // Those that wait for another one.
 		WithOptions(workers.Options(1)).
 		Complete(c)
 }
@@ -75,17 +80,34 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, nil
 	}
 	if other, err := c.ahead(ctx, swap); err != nil || other != "" {
-		return reconcile.Result{RequeueAfter: look}, errors.Join(err, c.wait(ctx, swap, other))
+		return reconcile.Result{RequeueAfter: audit}, errors.Join(err, c.wait(ctx, swap, other))
 	}
 	w, err := c.observe(ctx, swap)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	p := decide(swap, w)
-	if err := c.report(ctx, swap, p.status); err != nil {
-		return reconcile.Result{}, err
+	if !sameSteps(swap.Status, p.status) {
+		if err := c.report(ctx, swap, p.status); err != nil {
+			return reconcile.Result{}, err
+		}
 	}
-	return reconcile.Result{RequeueAfter: p.wait}, c.act(ctx, swap, w, p)
+	err = c.act(ctx, swap, w, &p)
+	return reconcile.Result{RequeueAfter: p.wait}, errors.Join(err, c.report(ctx, swap, p.status))
+}
+
+// sameSteps tells that two states of a swap differ in nothing that whoever goes on has to know: not in phases, and not in
+// what there is to go back to.
+func sameSteps(a, b v1alpha1.PluginSwapStatus) bool {
+	steps := func(s v1alpha1.PluginSwapStatus) v1alpha1.PluginSwapStatus {
+		s = *s.DeepCopy()
+		for i := range s.Nodes {
+			n := &s.Nodes[i]
+			n.Message, n.Remaining, n.Left, n.ProgressTime = "", 0, nil, nil
+		}
+		return s
+	}
+	return equality.Semantic.DeepEqual(steps(a), steps(b))
 }
 
 // ahead names a swap of the same type that is under way and older: two at once would undo each other.
@@ -125,8 +147,9 @@ func (c *Controller) report(ctx context.Context, swap *v1alpha1.PluginSwap, stat
 	if err := c.Client.Status().Update(ctx, update); err != nil {
 		return fmt.Errorf("update status of plugin swap %s: %w", swap.Name, err)
 	}
-	swap.ResourceVersion = update.ResourceVersion
-	if status.Phase == swap.Status.Phase {
+	before := swap.Status.Phase
+	swap.ResourceVersion, swap.Status = update.ResourceVersion, status
+	if status.Phase == before {
 		return nil
 	}
 	switch status.Phase {
@@ -145,12 +168,13 @@ func (c *Controller) report(ctx context.Context, swap *v1alpha1.PluginSwap, stat
 	return nil
 }
 
-func (c *Controller) act(ctx context.Context, swap *v1alpha1.PluginSwap, w world, p plan) error {
+// act does what was planned. What disruption budgets do not allow is noted in the plan's status.
+func (c *Controller) act(ctx context.Context, swap *v1alpha1.PluginSwap, w world, p *plan) error {
 	var errs []error
 	for name, value := range p.defaults {
 		errs = append(errs, c.setDefault(ctx, w.nodes[name].plugins, swap.Spec.Type, value))
 	}
-	var held []string
+	held := map[string][]string{}
 	for _, pod := range p.evict {
 		err := c.Client.SubResource("eviction").Create(ctx, pod, &policyv1.Eviction{
 			ObjectMeta:    metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace},
@@ -158,28 +182,18 @@ func (c *Controller) act(ctx context.Context, swap *v1alpha1.PluginSwap, w world
 		})
 		switch {
 		case apierrors.IsTooManyRequests(err):
-			held = append(held, pod.Namespace+"/"+pod.Name)
+			held[pod.Spec.NodeName] = append(held[pod.Spec.NodeName], pod.Namespace+"/"+pod.Name)
 		case client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err):
 			errs = append(errs, fmt.Errorf("evict %s/%s: %w", pod.Namespace, pod.Name, err))
 		}
 	}
-	if len(held) > 0 {
-		errs = append(errs, c.hold(ctx, swap, p.status, held))
-	}
-	return errors.Join(errs...)
-}
-
-// hold notes that disruption budgets do not allow an eviction now, which is no failure of the new plugin.
-func (c *Controller) hold(ctx context.Context, swap *v1alpha1.PluginSwap, status v1alpha1.PluginSwapStatus, held []string) error {
-	next := *status.DeepCopy()
-	text := "disruption budgets hold " + strings.Join(held, ", ")
-	for i := range next.Nodes {
-		if n := &next.Nodes[i]; n.Phase == v1alpha1.SwapMoving || n.Phase == v1alpha1.SwapRollingBack {
-			n.Message, n.ProgressTime = text, &metav1.Time{Time: c.now()}
+	for i := range p.status.Nodes {
+		if n := &p.status.Nodes[i]; len(held[n.Name]) > 0 { // which is no failure of the new plugin
+			n.Message = "disruption budgets hold " + strings.Join(held[n.Name], ", ")
+			excuse(swap, n, w.now)
 		}
 	}
-	swap.Status = status
-	return c.report(ctx, swap, next)
+	return errors.Join(errs...)
 }
 
 func (c *Controller) setDefault(ctx context.Context, n *v1alpha1.NodePlugins, t v1alpha1.Type, name string) error {

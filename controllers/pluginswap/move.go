@@ -3,6 +3,7 @@ package pluginswap
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,32 +34,38 @@ func (p *plan) move(s *v1alpha1.PluginSwap, w world, n *v1alpha1.SwapNode, from,
 		n.Message = "waits for " + to + " to be the default"
 		return false
 	}
+	p.shift(s, w, n, from, to)
+	if n.Remaining > 0 {
+		return false
+	}
+	n.Message = unsettled(here.pods[to])
+	return n.Message == ""
+}
+
+// shift evicts what may go from a node now, and notes in the node's status what has not gone yet.
+func (p *plan) shift(s *v1alpha1.PluginSwap, w world, n *v1alpha1.SwapNode, from, to string) {
+	here := w.nodes[n.Name]
+	proven := slices.ContainsFunc(here.pods[to], func(o *corev1.Pod) bool { return o.DeletionTimestamp == nil && ready(o) })
 	before := n.Remaining
-	var waits string
-	n.Remaining, n.Left = 0, nil
+	n.Remaining, n.Left, n.Message = 0, nil, ""
 	for _, pod := range here.pods[from] {
 		if stays(s, w, pod, from) {
 			n.Left = append(n.Left, pod.Namespace+"/"+pod.Name)
 			continue
 		}
 		n.Remaining++
-		if text := p.replace(w, pod); text != "" && waits == "" {
-			waits = text
+		text, excused := p.replace(w, pod, proven)
+		if text != "" && n.Message == "" {
+			n.Message = text
+		}
+		if excused {
+			excuse(s, n, w.now)
 		}
 	}
 	if n.Remaining != before {
 		n.ProgressTime = &metav1.Time{Time: w.now}
 	}
 	slices.Sort(n.Left)
-	if n.Remaining > 0 {
-		n.Message = waits
-		return false
-	}
-	if text := unsettled(here.pods[to]); text != "" {
-		n.Message = text
-		return false
-	}
-	return true
 }
 
 // stays tells that a pod is not moved.
@@ -69,43 +76,43 @@ func stays(s *v1alpha1.PluginSwap, w world, pod *corev1.Pod, from string) bool {
 	return metav1.GetControllerOf(pod) == nil && s.Spec.BarePods != v1alpha1.Evict
 }
 
-// replace evicts a pod if its siblings can do without, and otherwise says what it waits for. Of each controller's
-// pods at most one is on its way at a time.
-func (p *plan) replace(w world, pod *corev1.Pod) string {
-	if pod.DeletionTimestamp != nil {
-		return fmt.Sprintf("pod %s/%s ends", pod.Namespace, pod.Name)
-	}
-	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+// replace evicts a pod if its family can do without, and otherwise says what it waits for. Until a pod has become ready
+// on the new plugin of a node, each family loses one of its pods there at most. excused says that what it waits for is no
+// fault of the new plugin.
+func (p *plan) replace(w world, pod *corev1.Pod, proven bool) (waits string, excused bool) {
+	evicted := fmt.Sprintf("pod %s/%s is evicted", pod.Namespace, pod.Name)
+	owner := metav1.GetControllerOfNoCopy(pod)
+	switch {
+	case pod.DeletionTimestamp != nil: // The timestamp is the end of the grace that it was given.
+		return fmt.Sprintf("pod %s/%s ends", pod.Namespace, pod.Name), pod.DeletionTimestamp.After(w.now)
+	case done(pod):
 		p.evict = append(p.evict, pod)
-		return ""
-	}
-	owner := metav1.GetControllerOf(pod)
-	if owner == nil {
+		return "", false
+	case owner == nil || !ready(pod):
 		p.evict = append(p.evict, pod)
-		return fmt.Sprintf("pod %s/%s is evicted", pod.Namespace, pod.Name)
+		return evicted, false
 	}
-	if slices.ContainsFunc(p.evict, func(o *corev1.Pod) bool {
-		ref := metav1.GetControllerOf(o)
-		return ref != nil && ref.UID == owner.UID
-	}) {
-		return ""
+	f := w.families[owner.UID]
+	missing, why, next := f.missing(w.now)
+	p.wake(next)
+	at := place{f, pod.Spec.NodeName}
+	switch {
+	case !proven && (p.first[at] || f.busyOn(pod.Spec.NodeName)):
+		return why, next > 0
+	case missing+p.taken[f] >= f.spare:
+		return why, next > 0
 	}
-	var healthy int32
-	for _, o := range w.siblings[owner.UID] {
-		switch {
-		case o.DeletionTimestamp != nil:
-			return fmt.Sprintf("pod %s/%s ends", o.Namespace, o.Name)
-		case ready(o) || o.Status.Phase == corev1.PodSucceeded:
-			healthy++
-		case o.UID != pod.UID && (owner.Kind == "DaemonSet" || owner.Kind == "Node"): // Static pods are those of their node.
-			return fmt.Sprintf("pod %s/%s is not ready", o.Namespace, o.Name)
-		}
-	}
-	if want := w.wanted[owner.UID]; want >= 0 && ready(pod) && healthy < want {
-		return fmt.Sprintf("%s %s/%s has %d of %d pods ready", owner.Kind, pod.Namespace, owner.Name, healthy, want)
-	}
+	p.taken[f]++
+	p.first[at] = true
 	p.evict = append(p.evict, pod)
-	return fmt.Sprintf("pod %s/%s is evicted", pod.Namespace, pod.Name)
+	return evicted, false
+}
+
+// excuse puts off that a node is late. It is noted no more often than needed.
+func excuse(s *v1alpha1.PluginSwap, n *v1alpha1.SwapNode, now time.Time) {
+	if n.ProgressTime == nil || now.Sub(n.ProgressTime.Time) > patience(s)/4 {
+		n.ProgressTime = &metav1.Time{Time: now}
+	}
 }
 
 // unsettled says which of the pods that have arrived is not ready yet.
@@ -113,19 +120,10 @@ func unsettled(pods []*corev1.Pod) string {
 	for _, pod := range pods {
 		owner := metav1.GetControllerOf(pod)
 		if owner == nil || pod.DeletionTimestamp != nil || ready(pod) ||
-			pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			done(pod) {
 			continue
 		}
 		return fmt.Sprintf("pod %s/%s is not ready", pod.Namespace, pod.Name)
 	}
 	return ""
-}
-
-func ready(p *corev1.Pod) bool {
-	for i := range p.Status.Conditions {
-		if p.Status.Conditions[i].Type == corev1.PodReady {
-			return p.Status.Conditions[i].Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }

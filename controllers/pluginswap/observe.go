@@ -18,13 +18,16 @@ import (
 )
 
 func (c *Controller) observe(ctx context.Context, s *v1alpha1.PluginSwap) (world, error) {
-	w := world{now: c.now(), nodes: map[string]node{}, siblings: map[types.UID][]*corev1.Pod{}, wanted: map[types.UID]int32{}}
+	w := world{now: c.now(), nodes: map[string]node{}, families: map[types.UID]*family{}}
 	var list v1alpha1.NodePluginsList
 	if err := c.Client.List(ctx, &list); err != nil {
 		return w, fmt.Errorf("list the nodes' plugins: %w", err)
 	}
 	for i := range list.Items {
 		n := node{plugins: &list.Items[i], pods: map[string][]*corev1.Pod{}}
+		if s.Status.StartTime != nil && !slices.ContainsFunc(s.Status.Nodes, func(o v1alpha1.SwapNode) bool { return o.Name == n.plugins.Name }) {
+			continue
+		}
 		for _, name := range []string{s.Spec.From, s.Spec.To} {
 			in := instance(n.plugins, s.Spec.Type, name)
 			if in == nil {
@@ -39,7 +42,7 @@ func (c *Controller) observe(ctx context.Context, s *v1alpha1.PluginSwap) (world
 					continue
 				}
 				n.pods[name] = append(n.pods[name], pod)
-				if err := c.family(ctx, &w, pod); err != nil {
+				if err := c.family(ctx, w.families, pod); err != nil {
 					return w, err
 				}
 			}
@@ -63,58 +66,94 @@ func (c *Controller) pod(ctx context.Context, key string) (*corev1.Pod, error) {
 	return pod, nil
 }
 
-// family finds the pods of a pod's controller, and how many it wants.
-func (c *Controller) family(ctx context.Context, w *world, pod *corev1.Pod) error {
+// family makes sure that the family of a pod is among those that are known.
+func (c *Controller) family(ctx context.Context, known map[types.UID]*family, pod *corev1.Pod) error {
 	ref := metav1.GetControllerOf(pod)
-	if ref == nil {
+	if ref == nil || known[ref.UID] != nil {
 		return nil
 	}
-	if _, known := w.siblings[ref.UID]; known {
-		return nil
+	f := &family{title: fmt.Sprintf("%s %s/%s", ref.Kind, pod.Namespace, ref.Name), want: -1, spare: 1, strict: ref.Kind == "Node"} // Static pods are those of their node.
+	if ref.Kind == "Job" {
+		f.spare = everyone // Whatever a Job's pods have done is lost, whether they go together or one after the other.
 	}
-	var pods corev1.PodList
-	if err := c.Client.List(ctx, &pods, client.InNamespace(pod.Namespace), client.MatchingFields{owner.ByController: string(ref.UID)}); err != nil {
-		return fmt.Errorf("list pods of %s %s/%s: %w", ref.Kind, pod.Namespace, ref.Name, err)
+	makers := []types.UID{ref.UID}
+	if group, _, _ := strings.Cut(ref.APIVersion, "/"); group == appsv1.GroupName || ref.APIVersion == "v1" {
+		more, err := c.measure(ctx, pod.Namespace, ref, f)
+		if err != nil {
+			return fmt.Errorf("get %s: %w", f.title, err)
+		}
+		makers = append(makers, more...)
 	}
-	for i := range pods.Items {
-		w.siblings[ref.UID] = append(w.siblings[ref.UID], &pods.Items[i])
+	for _, uid := range makers {
+		if known[uid] != nil {
+			continue
+		}
+		known[uid] = f
+		var pods corev1.PodList
+		if err := c.Client.List(ctx, &pods, client.InNamespace(pod.Namespace), client.MatchingFields{owner.ByController: string(uid)}); err != nil {
+			return fmt.Errorf("list pods of %s: %w", f.title, err)
+		}
+		for i := range pods.Items {
+			f.pods = append(f.pods, &pods.Items[i])
+		}
 	}
-	n, err := c.replicas(ctx, pod.Namespace, ref)
-	if err != nil {
-		return err
-	}
-	w.wanted[ref.UID] = n
 	return nil
 }
 
-// replicas is how many pods a controller wants at all times; -1 when that is not a number of its own.
-func (c *Controller) replicas(ctx context.Context, namespace string, ref *metav1.OwnerReference) (int32, error) {
+// measure fills in how many pods a controller wants and can do without. It returns the UIDs of other controllers whose pods
+// are of the same family.
+func (c *Controller) measure(ctx context.Context, namespace string, ref *metav1.OwnerReference, f *family) (more []types.UID, err error) {
 	key := client.ObjectKey{Namespace: namespace, Name: ref.Name}
-	var obj client.Object
-	var count func() *int32
 	switch ref.Kind {
 	case "ReplicaSet":
-		rs := &appsv1.ReplicaSet{}
-		obj, count = rs, func() *int32 { return rs.Spec.Replicas }
-	case "StatefulSet":
-		set := &appsv1.StatefulSet{}
-		obj, count = set, func() *int32 { return set.Spec.Replicas }
-	case "ReplicationController":
-		rc := &corev1.ReplicationController{}
-		obj, count = rc, func() *int32 { return rc.Spec.Replicas }
-	default:
-		return -1, nil
-	}
-	if err := c.Client.Get(ctx, key, obj); err != nil {
-		if client.IgnoreNotFound(err) == nil {
-			return -1, nil
+		var rs appsv1.ReplicaSet
+		if err := c.Client.Get(ctx, key, &rs); err != nil {
+			return nil, client.IgnoreNotFound(err)
 		}
-		return 0, fmt.Errorf("get %s %s: %w", ref.Kind, key, err)
+		f.want, f.settle = orOne(rs.Spec.Replicas), seconds(rs.Spec.MinReadySeconds)
+		return c.deployed(ctx, &rs, f)
+	case "StatefulSet":
+		var set appsv1.StatefulSet
+		if err := c.Client.Get(ctx, key, &set); err != nil {
+			return nil, client.IgnoreNotFound(err)
+		}
+		f.want, f.spare, f.settle = ofStatefulSet(&set)
+	case "DaemonSet":
+		var set appsv1.DaemonSet
+		if err := c.Client.Get(ctx, key, &set); err != nil {
+			return nil, client.IgnoreNotFound(err)
+		}
+		f.want, f.spare, f.settle = ofDaemonSet(&set)
+	case "ReplicationController":
+		var rc corev1.ReplicationController
+		if err := c.Client.Get(ctx, key, &rc); err != nil {
+			return nil, client.IgnoreNotFound(err)
+		}
+		f.want, f.settle = orOne(rc.Spec.Replicas), seconds(rc.Spec.MinReadySeconds)
 	}
-	if n := count(); n != nil {
-		return *n, nil
+	return nil, nil
+}
+
+// deployed takes the numbers of a ReplicaSet's Deployment, if it has one, and returns its other ReplicaSets.
+func (c *Controller) deployed(ctx context.Context, rs *appsv1.ReplicaSet, f *family) (more []types.UID, err error) {
+	ref := metav1.GetControllerOf(rs)
+	if ref == nil || ref.Kind != "Deployment" {
+		return nil, nil
 	}
-	return -1, nil
+	var d appsv1.Deployment
+	if err := c.Client.Get(ctx, client.ObjectKey{Namespace: rs.Namespace, Name: ref.Name}, &d); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	f.title = fmt.Sprintf("Deployment %s/%s", d.Namespace, d.Name)
+	f.want, f.spare, f.settle = ofDeployment(&d)
+	var sets appsv1.ReplicaSetList
+	if err := c.Client.List(ctx, &sets, client.InNamespace(rs.Namespace), client.MatchingFields{owner.ByController: string(d.UID)}); err != nil {
+		return nil, err
+	}
+	for i := range sets.Items {
+		more = append(more, sets.Items[i].UID)
+	}
+	return more, nil
 }
 
 // asks makes the function that tells whether a pod asks for a plugin by name.

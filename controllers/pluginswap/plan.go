@@ -25,9 +25,8 @@ type node struct {
 type world struct {
 	now   time.Time
 	nodes map[string]node
-	// siblings are the pods of each controller, wanted how many of them it wants; -1 when that is not known.
-	siblings map[types.UID][]*corev1.Pod
-	wanted   map[types.UID]int32
+	// families are those of the pods by the UIDs of their controllers.
+	families map[types.UID]*family
 	// pinned tells that a pod asks for the plugin by name, so that a replacement would come back to it.
 	pinned func(p *corev1.Pod, plugin string) bool
 }
@@ -38,15 +37,39 @@ type plan struct {
 	// defaults are the nodes' defaults to write; "" takes the node's own default away.
 	defaults map[string]string
 	evict    []*corev1.Pod
+	// taken are how many pods that work each family loses by this plan, first where it does.
+	taken map[*family]int32
+	first map[place]bool
 	// wait is when to look again if nothing happens; 0 is never.
 	wait time.Duration
 }
 
-const look = time.Second
+type place struct {
+	family *family
+	node   string
+}
+
+// audit is how long to wait for an event at most.
+const audit = 10 * time.Second
+
+// wake has the swap looked at again after that time; 0 is for nothing.
+func (p *plan) wake(after time.Duration) {
+	if after > 0 {
+		p.wait = min(p.wait, after)
+	}
+}
+
+// patience is how long nothing may move.
+func patience(s *v1alpha1.PluginSwap) time.Duration {
+	return time.Duration(*s.Spec.HealthTimeoutSeconds) * time.Second
+}
 
 // decide is pure.
 func decide(s *v1alpha1.PluginSwap, w world) plan {
-	p := plan{status: *s.Status.DeepCopy(), defaults: map[string]string{}}
+	p := plan{
+		status: *s.Status.DeepCopy(), defaults: map[string]string{}, taken: map[*family]int32{}, first: map[place]bool{},
+		wait: min(audit, patience(s)/2),
+	}
 	if finished(p.status.Phase) {
 		return p
 	}
@@ -183,7 +206,7 @@ func (p *plan) back(s *v1alpha1.PluginSwap, w world, n *v1alpha1.SwapNode) {
 
 // late fails a node that has been waiting too long for the new plugin.
 func (p *plan) late(s *v1alpha1.PluginSwap, w world, n *v1alpha1.SwapNode) {
-	limit := time.Duration(*s.Spec.HealthTimeoutSeconds) * time.Second
+	limit := patience(s)
 	if n.ProgressTime != nil && w.now.Sub(n.ProgressTime.Time) > limit {
 		n.Phase, n.Message = v1alpha1.SwapFailed, fmt.Sprintf("no progress for %s: %s", limit, n.Message)
 	}
@@ -220,8 +243,6 @@ func (p *plan) conclude(now time.Time) {
 		p.status.Phase = v1alpha1.SwapRolledBack
 	}
 	if finished(p.status.Phase) {
-		p.status.CompletionTime = &metav1.Time{Time: now}
-		return
+		p.status.CompletionTime, p.wait = &metav1.Time{Time: now}, 0
 	}
-	p.wait = look
 }

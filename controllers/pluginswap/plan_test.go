@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,6 +29,10 @@ type town struct {
 	held    map[string]bool
 	born    int
 	evicted []string
+	// spare is how many pods of a workload may be missing; one when 0.
+	spare int32
+	// settle is how long they have to be ready.
+	settle time.Duration
 	// least is the lowest number of ready pods of the deployment "web" that was seen.
 	least int
 }
@@ -79,7 +84,7 @@ func (w *town) standard(node string) string {
 // see is what the controller would observe.
 func (w *town) see() world {
 	out := world{
-		now: w.now, nodes: map[string]node{}, siblings: map[types.UID][]*corev1.Pod{}, wanted: map[types.UID]int32{},
+		now: w.now, nodes: map[string]node{}, families: map[types.UID]*family{},
 		pinned: func(p *corev1.Pod, plugin string) bool { return p.Annotations["wants"] == plugin },
 	}
 	for name, n := range w.nodes {
@@ -100,14 +105,20 @@ func (w *town) see() world {
 	}
 	web := 0
 	for _, p := range w.pods {
-		if ref := metav1.GetControllerOf(p); ref != nil {
-			out.siblings[ref.UID] = append(out.siblings[ref.UID], p)
-			out.wanted[ref.UID] = -1
-			if ref.Kind == "ReplicaSet" {
-				out.wanted[ref.UID] = int32(len(out.siblings[ref.UID]))
-				if ready(p) {
-					web++
-				}
+		ref := metav1.GetControllerOf(p)
+		if ref == nil {
+			continue
+		}
+		f := out.families[ref.UID]
+		if f == nil {
+			f = &family{title: ref.Kind + " d/" + ref.Name, want: -1, spare: max(1, w.spare), strict: ref.Kind == "Node", settle: w.settle}
+			out.families[ref.UID] = f
+		}
+		f.pods = append(f.pods, p)
+		if ref.Kind == "ReplicaSet" {
+			f.want = int32(len(f.pods))
+			if ready(p) {
+				web++
 			}
 		}
 	}
@@ -174,6 +185,69 @@ func TestPodsMoveOneAfterTheOther(t *testing.T) {
 	}
 	if len(w.nodes["b"].Spec.Defaults) == 0 {
 		t.Error("the default is not kept")
+	}
+}
+
+// A strategy that lets three pods be missing is made use of, but only when a first pod has shown that the plugin works.
+func TestSeveralAtATime(t *testing.T) {
+	w := newTown(t, "a")
+	w.web("a", 10)
+	w.spare = 3
+	var counts []int
+	for before := 0; !finished(w.swap.Status.Phase); before = len(w.evicted) {
+		w.step()
+		if n := len(w.evicted) - before; n > 0 {
+			counts = append(counts, n)
+		}
+	}
+	if d := cmp.Diff([]int{1, 3, 3, 3}, counts); d != "" {
+		t.Error(d)
+	}
+	w = newTown(t, "a")
+	w.web("a", 10)
+	w.spare, w.broken["new"] = 3, true
+	w.run(v1alpha1.SwapRolledBack)
+	if w.least < 9 {
+		t.Errorf("only %d pods were ready on a plugin that does not work", w.least)
+	}
+}
+
+// What takes longer than the timeout is no failure if pods were promised that time.
+func TestWhatIsNotLate(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(w *town, one, other *corev1.Pod)
+		want   v1alpha1.SwapPhase
+	}{
+		{name: "a grace", want: v1alpha1.SwapMoving, change: func(w *town, one, _ *corev1.Pod) {
+			one.DeletionTimestamp = &metav1.Time{Time: w.now.Add(time.Hour)}
+		}},
+		{name: "a grace that is over", want: v1alpha1.SwapRollingBack, change: func(w *town, one, _ *corev1.Pod) {
+			one.DeletionTimestamp = &metav1.Time{Time: w.now}
+		}},
+		{name: "the seconds that a pod has to be ready", want: v1alpha1.SwapMoving, change: func(w *town, _, other *corev1.Pod) {
+			other.Status.Conditions[0].LastTransitionTime, w.settle = metav1.NewTime(w.now), time.Hour
+		}},
+		{name: "a pod that is not ready", want: v1alpha1.SwapRollingBack, change: func(_ *town, _, other *corev1.Pod) {
+			other.Status.Conditions[0].Status = corev1.ConditionFalse
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newTown(t, "a")
+			test.change(w, w.add("a", "ReplicaSet", "web", "old"), w.add("a", "ReplicaSet", "web", "new"))
+			for range 40 {
+				p := decide(w.swap, w.see())
+				w.swap.Status = p.status
+				for name, value := range p.defaults {
+					w.nodes[name].Spec.Defaults = map[v1alpha1.Type]string{v1alpha1.Runtime: value}
+					w.nodes[name].Generation++
+				}
+				w.now = w.now.Add(time.Second)
+			}
+			if got := w.swap.Status.Phase; got != test.want {
+				t.Errorf("the swap is %s, want %s: %+v", got, test.want, w.swap.Status)
+			}
+		})
 	}
 }
 
