@@ -60,26 +60,42 @@ type connection struct {
 	recorder record.EventRecorder
 }
 
-// newNode checks the configuration and puts the node together; nothing is started but the guards of the
-// cluster's address ranges.
+// newNode checks the configuration and puts the node together; nothing is started.
 func newNode(c *config, authority *pki.Authority, conn connection) (*node, error) {
-	n := &node{config: c, authority: authority}
+	n, err := openNode(c)
+	if err != nil {
+		return nil, err
+	}
+	return n, n.assemble(authority, conn)
+}
+
+// openNode makes the plugin host, which needs nothing else.
+func openNode(c *config) (*node, error) {
+	n := &node{config: c}
 	bin, err := binDir()
 	if err != nil {
 		return nil, err
 	}
-	if n.host, err = pluginhost.New(n.hostConfig(bin)); err != nil {
-		return nil, err
+	n.host, err = pluginhost.New(n.hostConfig(bin))
+	return n, err
+}
+
+// assemble puts the rest of the node together.
+func (n *node) assemble(authority *pki.Authority, conn connection) error {
+	n.authority = authority
+	bin, err := binDir()
+	if err != nil {
+		return err
 	}
-	if n.ledger, err = ledger.Open(c.path("ledger")); err != nil {
-		return nil, err
+	if n.ledger, err = ledger.Open(n.path("ledger")); err != nil {
+		return err
 	}
 	wake := make(chan struct{}, 1)
 	n.attach = &attach.Server{
 		Socket: n.attachSocket(), Networks: networks{n.host}, Choose: n.choose, Ledger: n.ledger, PodCIDRs: n.cidrs, HostPortsChanged: func() { poke(wake) },
 	}
 	if n.agent, err = n.newAgent(conn); err != nil {
-		return nil, err
+		return err
 	}
 	uses := make(chan struct{}, 1)
 	n.agent.UsesChanged = func() { poke(uses) }
@@ -88,16 +104,16 @@ func newNode(c *config, authority *pki.Authority, conn connection) (*node, error
 		n.agent.Note(types.UID(s.PodUID), agent.Span{Stage: "network", Began: began, Ended: ended})
 	}
 	n.roster = &roster.Roster{
-		API: conn.api, Cache: conn.cache, Host: n.host, Node: c.nodeName, Shipped: append(n.hostConfig(bin).Plugins, n.adopting(bin)), Configure: n.configure, Pods: n.users, Wake: uses,
-		RequireVerified: c.requireVerified, Recorder: conn.recorder,
+		API: conn.api, Cache: conn.cache, Host: n.host, Node: n.nodeName, Shipped: append(n.hostConfig(bin).Plugins, n.adopting(bin)), Configure: n.configure, Pods: n.users, Wake: uses,
+		RequireVerified: n.requireVerified, Recorder: conn.recorder,
 		Known:  func(kind plugin.Kind) bool { return kind != plugin.Runtime || n.agent.UsesKnown() },
 		Routes: func() string { return n.services.Serving() },
 	}
 	n.services = &service.Controller{
-		Cache: conn.cache, Proxies: proxies{n.host}, Served: func() { poke(uses) }, Node: c.nodeName, PodCIDRs: []netip.Prefix{netip.MustParsePrefix(c.podRange)},
+		Cache: conn.cache, Proxies: proxies{n.host}, Served: func() { poke(uses) }, Node: n.nodeName, PodCIDRs: []netip.Prefix{netip.MustParsePrefix(n.podRange)},
 		HostPorts: n.attach.HostPorts, Wake: wake,
 	}
-	return n, nil
+	return nil
 }
 
 // poke wakes a reader without waiting for it.
@@ -240,7 +256,7 @@ func checkCgroups() error {
 	return nil
 }
 
-// parts run in this order; the plugins come first because they take the longest to start.
+// parts run in this order, after the plugin host.
 func (n *node) parts() []run.Part {
 	return []run.Part{
 		{Name: "attach", Runner: n.attach},

@@ -80,8 +80,17 @@ type server struct {
 	ready    chan struct{}
 }
 
-// newServer opens everything that can fail: the store, the certificates and the port.
+// newServer opens everything that can fail: the certificates, the port and the store.
 func newServer(ctx context.Context, c *config) (*server, error) {
+	s, err := openServer(c)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.open(ctx)
+}
+
+// openServer opens what is quick and tells most of what can be wrong: the certificates and the port.
+func openServer(c *config) (*server, error) {
 	s := &server{config: c, registry: all.Kinds(), ready: make(chan struct{})}
 	if err := os.MkdirAll(c.data, 0o711); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
@@ -96,26 +105,35 @@ func newServer(ctx context.Context, c *config) (*server, error) {
 	if s.listener, err = net.Listen("tcp", net.JoinHostPort(c.listen, strconv.Itoa(int(c.apiPort)))); err != nil {
 		return nil, fmt.Errorf("listen for the API: %w", err)
 	}
-	if s.store, err = openStore(ctx, c); err != nil {
-		s.listener.Close()
-		return nil, err
+	return s, nil
+}
+
+// open opens the store and puts the server together. When that fails, the server is closed.
+func (s *server) open(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.store, err = openStore(ctx, s.config); err != nil {
+		return err
 	}
-	key, err := pki.SigningKey(c.path("pki"))
+	key, err := pki.SigningKey(s.path("pki"))
 	if err != nil {
-		s.close()
-		return nil, err
+		return err
 	}
 	proxy, err := s.frontProxy()
 	if err != nil {
-		s.close()
-		return nil, err
+		return err
 	}
 	s.assemble(&auth.Tokens{Key: key}, proxy)
-	return s, s.writeKubeconfig()
+	return s.writeKubeconfig()
 }
 
 func (s *server) close() {
-	s.store.Close()
+	if s.store != nil {
+		s.store.Close()
+	}
 	s.listener.Close()
 }
 

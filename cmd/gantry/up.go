@@ -60,25 +60,39 @@ func runUp(ctx context.Context, c *config, replace bool) error {
 		return err
 	}
 	defer lock.Close()
-	s, err := newServer(ctx, c)
+	s, err := openServer(c)
 	if err != nil {
+		return err
+	}
+	n, err := openNode(c)
+	if err == nil {
+		err = n.prepare()
+	}
+	if err != nil {
+		s.close()
+		return err
+	}
+	// The host attaches to plugins that run while the store opens: it needs nothing of it.
+	return run.All(ctx,
+		run.Part{Name: "plugins", Runner: n.host},
+		run.Part{Name: "cluster", Runner: run.Func(func(ctx context.Context) error { return runCluster(ctx, s, n) })},
+	)
+}
+
+// runCluster runs everything but the plugin host.
+func runCluster(ctx context.Context, s *server, n *node) error {
+	if err := s.open(ctx); err != nil {
 		return err
 	}
 	defer s.close()
-	n, err := newNode(c, s.authority, s.nodeConnection(ctx))
+	if err := n.assemble(s.authority, s.nodeConnection(ctx)); err != nil {
+		return err
+	}
+	parts, err := s.parts(ctx)
 	if err != nil {
 		return err
 	}
-	if err := n.prepare(); err != nil {
-		return err
-	}
-	core, err := s.parts(ctx)
-	if err != nil {
-		return err
-	}
-	parts := []run.Part{{Name: "plugins", Runner: n.host}}
-	parts = append(append(parts, core...), n.parts()...)
-	return run.All(ctx, append(parts, run.Part{Name: "control", Runner: newControl(n, s)})...)
+	return run.All(ctx, append(append(parts, n.parts()...), run.Part{Name: "control", Runner: newControl(n, s)})...)
 }
 
 // nodeConnection is the agent's way to the API of the same process: as its own user, without sockets.
@@ -90,8 +104,12 @@ func (s *server) nodeConnection(ctx context.Context) connection {
 
 // startUp starts this executable in the background and waits until its node is ready.
 func startUp(ctx context.Context, c *config, replace bool, out io.Writer) error {
-	if !replace && running(c) {
-		return welcome(c, out)
+	if !replace {
+		if there, err := awaitRunning(ctx, c); err != nil {
+			return err
+		} else if there {
+			return welcome(c, out)
+		}
 	}
 	child, err := spawn(c)
 	if err != nil {
@@ -136,10 +154,31 @@ func spawn(c *config) (*exec.Cmd, error) {
 	return child, nil
 }
 
+// pause is between tries to connect; nothing can wake us before there is a socket.
+const pause = 5 * time.Millisecond
+
+// awaitRunning waits until the process that has the lock is ready, and returns false when none has it. A process that was
+// killed has it a moment longer.
+func awaitRunning(ctx context.Context, c *config) (bool, error) {
+	for {
+		if !running(c) {
+			return false, nil
+		}
+		err := callControl(ctx, c, "GET", "/ready", nil, nil)
+		if err == nil {
+			return true, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, fmt.Errorf("a gantry runs on %s, but its node is not ready: %w", c.data, errors.Join(ctx.Err(), err))
+		case <-time.After(pause):
+		}
+	}
+}
+
 // waitReady waits until a process has the lock, and its control socket says that the node is ready and the shipped images
 // are there.
 func waitReady(ctx context.Context, c *config, pid int) error {
-	const pause = 5 * time.Millisecond // between tries to connect; nothing can wake us before there is a socket
 	for {
 		holder, err := lockHolder(c)
 		if err == nil && holder != pid {

@@ -120,12 +120,10 @@ func (c *cluster) usage() (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields, err := processStat(pid)
 	if err != nil {
 		return usage{}, err
 	}
-	// The name, in parentheses, may hold spaces; the third field follows it.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 	const utime, stime, rss = 14 - 3, 15 - 3, 24 - 3
 	var n [3]int64
 	for i, f := range []int{utime, stime, rss} {
@@ -134,6 +132,16 @@ func (c *cluster) usage() (usage, error) {
 		}
 	}
 	return usage{cpu: time.Duration(n[0]+n[1]) * clockTick, rss: n[2] * int64(os.Getpagesize())}, nil
+}
+
+// processStat are the fields of /proc/PID/stat from the third on.
+func processStat(pid int) ([]string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	// The name, in parentheses, may hold spaces; the third field follows it.
+	return strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:])), nil
 }
 
 // await watches pods of the namespace default until seen says that it has seen enough.

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -231,7 +233,7 @@ func reattach(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	var attached, whole []time.Duration
+	var attached, own, whole []time.Duration
 	for range 5 {
 		before, err := c.nodePlugins(ctx)
 		if err != nil {
@@ -248,6 +250,10 @@ func reattach(ctx context.Context, c *cluster) error {
 		if err != nil {
 			return err
 		}
+		start, err := c.processStart()
+		if err != nil {
+			return err
+		}
 		after, err := c.nodePlugins(ctx)
 		if err != nil {
 			return err
@@ -257,31 +263,56 @@ func reattach(ctx context.Context, c *cluster) error {
 				return fmt.Errorf("plugin %s has not process %d any more: %v", p.Name, p.PID, after)
 			}
 		}
-		attached, whole = append(attached, seen), append(whole, took)
+		attached, own, whole = append(attached, seen.Sub(took.began)), append(own, seen.Sub(start)), append(whole, took.ended.Sub(took.began))
 	}
-	print("killed agent to all plugins attached", "%s; to node Ready, server and etcd included, %s", spread(attached), spread(whole))
+	print("killed agent to all plugins attached", "%s, of which its own process %s; to node Ready, server and etcd included, %s", spread(attached), spread(own), spread(whole))
 	return remove()
 }
 
-// restart starts gantry again. attached is when its log tells of the last of so many plugins, whole when the command is done.
-func (c *cluster) restart(ctx context.Context, plugins int) (attached, whole time.Duration, err error) {
+// span is when a command began and ended.
+type span struct{ began, ended time.Time }
+
+// processStart is when gantry's process began, to a hundredth of a second.
+func (c *cluster) processStart() (time.Time, error) {
+	pid, err := c.pid()
+	if err != nil {
+		return time.Time{}, err
+	}
+	fields, err := processStat(pid)
+	if err != nil {
+		return time.Time{}, err
+	}
+	const starttime = 22 - 3
+	ticks, err := strconv.ParseInt(fields[starttime], 10, 64)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return time.Time{}, err
+	}
+	return time.Now().Add(-time.Duration(now.Nano()) + time.Duration(ticks)*clockTick), nil
+}
+
+// restart starts gantry again. attached is when its log tells of the last of so many plugins, whole when the command ran.
+func (c *cluster) restart(ctx context.Context, plugins int) (attached time.Time, whole span, err error) {
 	log, err := os.Open(filepath.Join(c.data, "gantry.log"))
 	if err != nil {
-		return 0, 0, err
+		return attached, whole, err
 	}
 	defer func() { _ = log.Close() }()
 	end, err := log.Seek(0, 2)
 	if err != nil {
-		return 0, 0, err
+		return attached, whole, err
 	}
-	began := time.Now()
+	whole.began = time.Now()
 	if err := c.gantry(ctx, "up", "--pod-range", podRange); err != nil {
-		return 0, 0, err
+		return attached, whole, err
 	}
-	whole = time.Since(began)
+	whole.ended = time.Now()
 	text, err := os.ReadFile(log.Name())
 	if err != nil {
-		return 0, 0, err
+		return attached, whole, err
 	}
 	if int64(len(text)) >= end {
 		text = text[end:]
@@ -293,16 +324,16 @@ func (c *cluster) restart(ctx context.Context, plugins int) (attached, whole tim
 			continue
 		}
 		if !strings.Contains(line, "launched=false") {
-			return 0, 0, fmt.Errorf("a plugin was launched anew: %s", line)
+			return attached, whole, fmt.Errorf("a plugin was launched anew: %s", line)
 		}
 		at, err := time.Parse(time.RFC3339Nano, stamp)
 		if err != nil {
-			return 0, 0, err
+			return attached, whole, err
 		}
-		n, attached = n+1, at.Sub(began)
+		n, attached = n+1, at
 	}
 	if n != plugins {
-		return 0, 0, fmt.Errorf("%d plugins were attached to, want %d", n, plugins)
+		return attached, whole, fmt.Errorf("%d plugins were attached to, want %d", n, plugins)
 	}
 	return attached, whole, nil
 }
