@@ -32,6 +32,14 @@ func (c Config) limit(ref Ref, p Plugin, id process.ID) (group, unlimited string
 	return group, ""
 }
 
+// allotted tells a plugin how many CPUs its limit comes to.
+func allotted(l cgroup.Limits) []string {
+	if l.CPUMillis <= 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s=%d", plugin.CPUsVariable, (l.CPUMillis+999)/1000)}
+}
+
 // supervised tells a plugin where to put what it supervises.
 func (c Config) supervised() []string {
 	if c.Cgroups == nil {

@@ -160,6 +160,7 @@ func (i *instance) execute(ctx context.Context, p Plugin, at slot, binary *os.Fi
 			cmd.Path = i.config.executable(p)
 			cmd.Env = append(cmd.Env, plugin.ConfigVariable+"="+i.config.file(i.id, at.config), plugin.ProblemVariable+"="+problem)
 			cmd.Env = append(cmd.Env, i.config.supervised()...)
+			cmd.Env = append(cmd.Env, allotted(p.Limits)...)
 			cmd.Env = append(cmd.Env, i.config.Environment...)
 			run.cmd = cmd
 			return run, nil
@@ -231,6 +232,7 @@ func (i *instance) clientConfig(now func() state, c *goplugin.ClientConfig) *gop
 	c.Logger = hclog.NewNullLogger()
 	c.GRPCDialOptions = []grpc.DialOption{
 		grpc.WithIdleTimeout(0),
+		grpc.WithStaticStreamWindowSize(plugin.Window), grpc.WithStaticConnWindowSize(plugin.Window),
 		grpc.WithContextDialer(dialer(now)),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(longestReply), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 	}

@@ -52,6 +52,14 @@ const ConfigVariable = "GANTRY_PLUGIN_CONFIG"
 // why, for people.
 const ProblemVariable = "GANTRY_PLUGIN_PROBLEM"
 
+// Window is how many bytes may be on their way on a connection of a plugin before they are read. It is fixed, because gRPC
+// otherwise measures the way with a ping for each message, which costs a call on a unix socket a good part of its time.
+const Window = 4 << 20
+
+// CPUsVariable names the environment variable with the number of CPUs that the plugin's limit comes to, rounded up; without a
+// limit it is not set. It is not meant for what the plugin starts.
+const CPUsVariable = "GANTRY_PLUGIN_CPUS"
+
 // SupervisedVariable names the environment variable with the cgroup directories, parted by colons, for what a plugin
 // supervises: the plugin's own limits are not meant for that.
 const SupervisedVariable = "GANTRY_PLUGIN_SUPERVISED"

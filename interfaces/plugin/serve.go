@@ -12,7 +12,9 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
+	"strconv"
 	"syscall"
 
 	hclog "github.com/hashicorp/go-hclog"
@@ -29,6 +31,7 @@ import (
 // and serves it until the process is told to end. It does not return when the plugin cannot be opened:
 // the reason goes to the plugin's log and the process ends with status 1.
 func Serve[C, T any](info Info, register func(grpc.ServiceRegistrar, T), open func(C) (T, error)) {
+	keepToCPUs()
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)).With("plugin", string(info.Kind)+"/"+info.Name))
 	raw, err := readConfig(os.Getenv(ConfigVariable))
 	if err != nil {
@@ -63,11 +66,20 @@ func serverOptions(impl any) []grpc.ServerOption {
 		grpc.Creds(sameUser{}),
 		grpc.UnaryInterceptor(errorInterceptor),
 		grpc.MaxRecvMsgSize(math.MaxInt32), grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.StaticStreamWindowSize(Window), grpc.StaticConnWindowSize(Window),
 	}
 	if o, ok := impl.(ServerOptions); ok {
 		opts = append(opts, o.ServerOptions()...)
 	}
 	return opts
+}
+
+// keepToCPUs runs Go code on no more CPUs at once than the plugin may use. Go itself never goes below two for a limit, and
+// then wakes a second one for each step of a call.
+func keepToCPUs() {
+	if n, err := strconv.Atoi(os.Getenv(CPUsVariable)); err == nil && n > 0 && n < runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(n)
+	}
 }
 
 // endOnTerm lets SIGTERM end the process at once. What a plugin supervises lives on, as with SIGKILL.

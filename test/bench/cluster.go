@@ -120,6 +120,10 @@ func (c *cluster) usage() (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
+	return usageOf(pid)
+}
+
+func usageOf(pid int) (usage, error) {
 	fields, err := processStat(pid)
 	if err != nil {
 		return usage{}, err

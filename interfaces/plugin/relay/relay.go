@@ -21,6 +21,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/gantryio/gantry/interfaces/plugin"
 )
 
 // Dial connects to a socket, again and again when the connection breaks. Calls wait until there is one or their context
@@ -36,6 +38,7 @@ func Dial(socket string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 			MinConnectTimeout: time.Second,
 		}),
 		grpc.WithIdleTimeout(0),
+		grpc.WithStaticStreamWindowSize(plugin.Window), grpc.WithStaticConnWindowSize(plugin.Window),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 	}, options...)...)
 	if err != nil {
@@ -109,8 +112,9 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return encoding.GetCodecV2("proto").Unmarshal(data, v)
 }
 
-// both is the description of any stream.
-var both = &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+// answers is the description of a call with one message in and any number out, which is what all contracts have. With it
+// the message and the end of what the caller sends are one frame.
+var answers = &grpc.StreamDesc{ServerStreams: true}
 
 func (r *Relay) handle(srv any, in grpc.ServerStream) error {
 	method, ok := grpc.MethodFromServerStream(in)
@@ -128,29 +132,30 @@ func (r *Relay) handle(srv any, in grpc.ServerStream) error {
 	return r.carry(method, in)
 }
 
-// carry takes one call over, whatever it is.
+// carry takes one call over. It starts no goroutine, and opens the stream only when there is something to send, so that head and
+// message leave together: each wake-up costs more than all that is done with the bytes.
 func (r *Relay) carry(method string, in grpc.ServerStream) error {
+	var request frame
+	if err := in.RecvMsg(&request); err != nil {
+		return err
+	}
+	defer request.data.Free()
 	ctx, cancel := context.WithCancel(in.Context())
 	defer cancel()
 	if md, ok := metadata.FromIncomingContext(ctx); ok {
 		ctx = metadata.NewOutgoingContext(ctx, md.Copy())
 	}
-	out, err := r.Conn.NewStream(ctx, both, method, grpc.ForceCodecV2(codec{}))
+	out, err := r.Conn.NewStream(ctx, answers, method, grpc.ForceCodecV2(codec{}))
 	if err != nil {
 		return err
 	}
-	go func() {
-		if err := copyFrames(in.RecvMsg, out.SendMsg); err != nil {
-			cancel()
-			return
-		}
-		_ = out.CloseSend()
-	}()
-	if err := copyFrames(out.RecvMsg, in.SendMsg); err != nil {
+	// At io.EOF the other end is done already; its own error is read below.
+	if err := out.SendMsg(&request); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
+	err = copyFrames(out.RecvMsg, in.SendMsg)
 	in.SetTrailer(out.Trailer())
-	return nil
+	return err
 }
 
 // copyFrames moves messages until the source ends; nil then.
@@ -164,9 +169,6 @@ func copyFrames(receive, send func(any) error) error {
 		}
 		err := send(&f)
 		f.data.Free()
-		if errors.Is(err, io.EOF) {
-			return nil // The other end is done; its own error is read from its side.
-		}
 		if err != nil {
 			return err
 		}
