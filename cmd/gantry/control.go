@@ -39,6 +39,7 @@ func (c *control) Run(ctx context.Context) error {
 	mux.HandleFunc("GET /ready", c.serveReady)
 	mux.Handle("GET /explain", explainer{c.server, c.agent})
 	mux.HandleFunc("POST /audit", c.serveAudit)
+	mux.HandleFunc("POST /handover", c.handover.serve)
 	mux.HandleFunc("GET /images", c.serveImages)
 	mux.HandleFunc("POST /images", c.serveImport)
 	go c.preload(ctx)

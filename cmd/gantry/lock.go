@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,21 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// awaitLock takes the lock. A process that has passed its ports on has it until it has stopped.
+func awaitLock(ctx context.Context, c *config, h *handover) (*os.File, error) {
+	for deadline := time.Now().Add(stopPatience); ; {
+		lock, err := takeLock(c)
+		if err == nil || h.old == nil || time.Now().After(deadline) {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
 
 // takeLock makes this process the only one that runs on the data folder, and writes its PID. The kernel
 // gives the lock back when the process ends, however that happens.

@@ -51,6 +51,8 @@ type node struct {
 	services  *service.Controller
 	roster    *roster.Roster
 	podCIDRs  atomic.Pointer[[]netip.Prefix]
+	// handover is nil where nothing is served.
+	handover *handover
 }
 
 // connection is how a node reaches the API; in one process with the server it costs nothing.
@@ -165,7 +167,7 @@ func (n *node) newAgent(conn connection) (*agent.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &agent.Agent{
+	a := &agent.Agent{
 		Config: agent.Config{
 			NodeName: n.nodeName, NodeIPs: []string{n.advertise}, Hostname: n.nodeName,
 			KubeletDir: n.kubeletDir(), LogDir: n.logDir(), CgroupRoot: n.cgroupRoot(), StaticPodPath: n.staticPods,
@@ -176,7 +178,11 @@ func (n *node) newAgent(conn connection) (*agent.Agent, error) {
 		NetworkReady: func(context.Context) error { return n.networkUp("") },
 		NetworkUp:    n.networkUp,
 		Attached:     n.attached,
-	}, nil
+	}
+	if n.handover != nil {
+		a.Listener = n.handover.agent
+	}
+	return a, nil
 }
 
 // users are the pods that depend on the plugins of a kind.

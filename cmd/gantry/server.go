@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -76,13 +75,13 @@ type server struct {
 	scheduler atomic.Pointer[scheduler.Scheduler]
 	// quotas is the admission that charges the quotas, which those who count have to know of.
 	quotas   *admission.ResourceQuota
-	listener net.Listener
+	listener *tracked
 	ready    chan struct{}
 }
 
 // newServer opens everything that can fail: the certificates, the port and the store.
 func newServer(ctx context.Context, c *config) (*server, error) {
-	s, err := openServer(c)
+	s, err := openServer(c, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +89,7 @@ func newServer(ctx context.Context, c *config) (*server, error) {
 }
 
 // openServer opens what is quick and tells most of what can be wrong: the certificates and the port.
-func openServer(c *config) (*server, error) {
+func openServer(c *config, h *handover) (*server, error) {
 	s := &server{config: c, registry: all.Kinds(), ready: make(chan struct{})}
 	if err := os.MkdirAll(c.data, 0o711); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
@@ -102,7 +101,9 @@ func openServer(c *config) (*server, error) {
 	if c.advertise == "" {
 		c.advertise = machineAddress(c)
 	}
-	if s.listener, err = net.Listen("tcp", net.JoinHostPort(c.listen, strconv.Itoa(int(c.apiPort)))); err != nil {
+	if h != nil {
+		s.listener = h.api
+	} else if s.listener, err = fitting(nil, c.listen, c.apiPort); err != nil {
 		return nil, fmt.Errorf("listen for the API: %w", err)
 	}
 	return s, nil
@@ -260,14 +261,19 @@ func (s *server) serve(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	// Watches never end by themselves; requests that write get a moment to finish.
-	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	// Who has connected is answered; http.Server.Shutdown alone would drop requests that it has not read yet. Watches never end by
+	// themselves.
+	s.listener.Close()
+	srv.SetKeepAlivesEnabled(false)
+	settled, cancel := context.WithTimeout(context.Background(), requestPatience)
 	defer cancel()
-	time.AfterFunc(500*time.Millisecond, stopRequests)
+	s.listener.wait(settled)
+	stopRequests()
+	grace, cancel := context.WithTimeout(context.Background(), requestPatience)
+	defer cancel()
 	if err := srv.Shutdown(grace); errors.Is(err, context.DeadlineExceeded) {
 		srv.Close()
 	}
-	stopRequests()
 	return ctx.Err()
 }
 

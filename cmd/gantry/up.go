@@ -27,8 +27,9 @@ func newUpCommand() *cobra.Command {
 		Long: "Start a cluster of one node: the API server, the controllers, the scheduler and the agent in one\n" +
 			"process. It runs in the background; the command returns when the node is ready.\n\n" +
 			"With --replace it takes over from a gantry that runs already, such as one of an older version: the new process\n" +
-			"starts, the old one ends, and plugins, pods and their connections stay as they are. Plugins whose executables have\n" +
-			"changed are then replaced side by side. If a flag is wrong, the old process goes on.",
+			"checks all that it can beside the old one, which then passes its ports on, and ends when its last session (exec,\n" +
+			"attach, port-forward) has. Plugins and pods stay as they are; plugins whose executables have changed are replaced\n" +
+			"side by side. If a flag is wrong or the new process does not become well, the old one goes on.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.complete(); err != nil {
 				return err
@@ -48,19 +49,37 @@ func newUpCommand() *cobra.Command {
 	return cmd
 }
 
-// runUp runs everything in this process until ctx ends. Pods and plugins run on afterwards.
+// runUp runs everything in this process until ctx ends, or another process takes over. Pods and plugins run on afterwards.
 func runUp(ctx context.Context, c *config, replace bool) error {
+	h := &handover{}
 	if replace {
-		if err := stopRunning(c, stopPatience); err != nil {
+		err := preflight(ctx, c)
+		if err == nil {
+			err = h.take(ctx, c)
+		}
+		if err != nil {
 			return fmt.Errorf("take over: %w", err)
 		}
 	}
-	lock, err := takeLock(c)
+	if err := runLocked(ctx, c, h); err != nil || !h.given() {
+		return err
+	}
+	return h.finish()
+}
+
+// runLocked runs everything while it has the lock of the data folder.
+func runLocked(ctx context.Context, c *config, h *handover) error {
+	ctx, h.stop = context.WithCancel(ctx)
+	defer h.stop()
+	lock, err := awaitLock(ctx, c, h)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	s, err := openServer(c)
+	if err := h.open(c); err != nil {
+		return err
+	}
+	s, err := openServer(c, h)
 	if err != nil {
 		return err
 	}
@@ -72,6 +91,7 @@ func runUp(ctx context.Context, c *config, replace bool) error {
 		s.close()
 		return err
 	}
+	n.handover = h
 	// The host attaches to plugins that run while the store opens: it needs nothing of it.
 	return run.All(ctx,
 		run.Part{Name: "plugins", Runner: n.host},
@@ -92,7 +112,12 @@ func runCluster(ctx context.Context, s *server, n *node) error {
 	if err != nil {
 		return err
 	}
-	return run.All(ctx, append(append(parts, n.parts()...), run.Part{Name: "control", Runner: newControl(n, s)})...)
+	control := newControl(n, s)
+	parts = append(append(parts, n.parts()...), run.Part{Name: "control", Runner: control})
+	if n.handover.old != nil {
+		parts = append(parts, n.handover.announce(control))
+	}
+	return run.All(ctx, parts...)
 }
 
 // nodeConnection is the agent's way to the API of the same process: as its own user, without sockets.

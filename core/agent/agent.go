@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,6 +41,8 @@ type Agent struct {
 	TLS *tls.Config
 	// Authorizer says who may use the HTTPS port; without one only group system:masters may.
 	Authorizer stream.Authorizer
+	// Listener, if set, is where the port is served in place of Config.Address and Config.Port, which name it all the same.
+	Listener net.Listener
 	// NetworkReady says why pods cannot have a network yet; nil is always ready. Call Wake when it has changed.
 	NetworkReady func(ctx context.Context) error
 	// NetworkUp says why a network plugin cannot serve pods now; "" is the default one, nil always can.
@@ -262,7 +265,7 @@ func reference(p *corev1.Pod, container string) *corev1.ObjectReference {
 // serve runs the HTTPS server.
 func (a *Agent) serve(ctx context.Context) error {
 	srv := &stream.Server{
-		Address: a.Address, Port: a.Port, TLS: a.TLS, Authorizer: a.Authorizer, Pods: a, Log: a.Log,
+		Address: a.Address, Port: a.Port, Listener: a.Listener, TLS: a.TLS, Authorizer: a.Authorizer, Pods: a, Log: a.Log,
 	}
 	return srv.Run(ctx)
 }

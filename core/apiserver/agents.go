@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -192,7 +193,8 @@ func (s *Server) connectStream(w http.ResponseWriter, c *call) {
 			handler = serverproxy.NewStreamTranslatorHandler(u, s.Agents, 0, streamOptions(c.query))
 		}
 	}
-	handler.ServeHTTP(upgrade.Patient(w), c.req.WithContext(c.ctx))
+	// The session ends with its connections, which nobody closes when the server stops while its process lives on.
+	handler.ServeHTTP(upgrade.Patient(w), c.req.WithContext(context.WithoutCancel(c.ctx)))
 }
 
 func streamOptions(q url.Values) serverproxy.Options {

@@ -289,3 +289,32 @@ func TestRefusedConfigurations(t *testing.T) {
 		}
 	}
 }
+
+// A host that is to take over finds out beside the one that runs whether it can, and touches nothing.
+func TestCheck(t *testing.T) {
+	ctx, c := deadline(t), place(t)
+	h, stop := run(t, c)
+	defer stop()
+	before := ready(ctx, t, h)
+	check := func(change func(c *pluginhost.Config)) error {
+		next := c
+		change(&next)
+		h, err := pluginhost.New(next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Check(ctx)
+	}
+	if err := check(func(*pluginhost.Config) {}); err != nil {
+		t.Error(err)
+	}
+	if err := check(func(c *pluginhost.Config) { c.Dir = t.TempDir() }); !errors.Is(err, plugin.ErrNotFound) {
+		t.Errorf("without executables: %v", err)
+	}
+	if err := check(func(c *pluginhost.Config) { c.StateDir = t.TempDir() }); err != nil {
+		t.Errorf("where nothing runs: %v", err)
+	}
+	if now := ready(ctx, t, h); now.PID != before.PID || now.Restarts != 0 {
+		t.Errorf("the plugin is %+v, before %+v", now, before)
+	}
+}

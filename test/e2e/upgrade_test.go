@@ -3,13 +3,23 @@
 package e2e
 
 import (
+	"bufio"
 	"crypto/sha256"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryio/gantry/interfaces/plugin/plugintest"
 	"github.com/gantryio/gantry/interfaces/plugin/process"
@@ -59,8 +69,9 @@ func listDigests(t *testing.T, dir string) {
 	}
 }
 
-// The gantry that runs is replaced by another executable, with one plugin that is another and two that are the same.
-func TestUpgrade(t *testing.T) {
+// upgradable is a cluster of its own with a release of its own.
+func upgradable(t *testing.T) *cluster {
+	t.Helper()
 	c := must(newCluster(must(os.MkdirTemp(os.Getenv(dataEnv), "u")), plugintest.Namespace(t)))
 	c.bin = release(t)
 	if err := c.up(); err != nil {
@@ -77,6 +88,75 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("left after gantry down: %s", left)
 		}
 	})
+	return c
+}
+
+// session is a connection to a pod through kubectl port-forward, which lives as long as all that are on its way.
+type session struct {
+	conn net.Conn
+	in   *bufio.Reader
+	end  func()
+}
+
+func openSession(t *testing.T, c *cluster, ns, pod string) *session {
+	t.Helper()
+	forward := c.command(t.Context(), "kubectl", "-n", ns, "port-forward", "pod/"+pod, ":8080")
+	pipe := must(forward.StdoutPipe())
+	if err := forward.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var port int
+	lines := bufio.NewScanner(pipe)
+	if !lines.Scan() {
+		t.Fatal(lines.Err())
+	}
+	if _, err := fmt.Sscanf(lines.Text(), "Forwarding from 127.0.0.1:%d -> 8080", &port); err != nil {
+		t.Fatalf("port-forward printed %q: %v", lines.Text(), err)
+	}
+	conn := must(c.dial(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port)))
+	end := sync.OnceFunc(func() {
+		_ = conn.Close()
+		_ = forward.Process.Kill()
+		_ = forward.Wait()
+	})
+	t.Cleanup(end)
+	return &session{conn, bufio.NewReader(conn), end}
+}
+
+// ask sends a request on the connection.
+func (s *session) ask() error {
+	if err := s.conn.SetDeadline(time.Now().Add(deadline)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(s.conn, "GET / HTTP/1.1\r\nHost: pod\r\n\r\n"); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(s.in, nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return errors.Join(err, resp.Body.Close())
+}
+
+// askAPI asks the API server for an answer, whatever it is, on a connection of its own.
+func askAPI(c *cluster) func() (string, error) {
+	client := &http.Client{Timeout: deadline, Transport: &http.Transport{
+		DisableKeepAlives: true, DialContext: c.dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+	}}
+	return func() (string, error) {
+		resp, err := client.Get("https://127.0.0.1:6443/version")
+		if err != nil {
+			return "", err
+		}
+		return "", resp.Body.Close()
+	}
+}
+
+// The gantry that runs is replaced by another executable, with one plugin that is another and two that are the same. Sessions go
+// on, and nobody who connects to the API is refused.
+func TestUpgrade(t *testing.T) {
+	c := upgradable(t)
 	ns := c.namespace(t)
 	c.apply(t, ns, three)
 	c.kubectl(t, "-n", ns, "rollout", "status", "deployment/shop", "--timeout=45s")
@@ -94,13 +174,32 @@ func TestUpgrade(t *testing.T) {
 	}
 	another(t, filepath.Join(c.bin, "gantry"))
 	another(t, filepath.Join(c.bin, "plugins", "plugin-network-cni"))
+	if _, err := c.try("gantry", "up", "--replace"); err == nil || !old.Alive() {
+		t.Errorf("a plugin that is not as listed: %v, the old process lives: %v", err, old.Alive())
+	}
 	listDigests(t, filepath.Join(c.bin, "plugins"))
+	open := openSession(t, c, ns, names(t, c, ns, "app=shop")[0])
+	if err := open.ask(); err != nil {
+		t.Fatal(err)
+	}
+	l := startLoadWith(askAPI(c))
 	if out, err := c.try("gantry", "up", "--replace"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if old.Alive() || c.pid(t) == old.PID {
-		t.Errorf("process %d runs still", old.PID)
+	l.stop(t)
+	if c.pid(t) == old.PID {
+		t.Errorf("process %d serves still", old.PID)
 	}
+	if err := open.ask(); err != nil || !old.Alive() {
+		t.Errorf("the session that was open: %v, the old process lives: %v", err, old.Alive())
+	}
+	open.end()
+	eventually(t, func() error {
+		if old.Alive() {
+			return fmt.Errorf("process %d runs still without sessions: %w", old.PID, errUnexpected)
+		}
+		return nil
+	})
 	eventually(t, func() error {
 		now := c.plugins(t)
 		if len(now) != len(plugins) || now["plugin-network-cni"] == plugins["plugin-network-cni"] {
@@ -124,5 +223,35 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("the pods have restarted: %s", out)
 	}
 	c.kubectl(t, "-n", ns, "delete", "pods,deployments", "--all", "--timeout=45s")
+	nothingLeft(t, c)
+}
+
+// A new process that ends after it has taken over leaves everything to the old one again.
+func TestUpgradeThatFails(t *testing.T) {
+	c := upgradable(t)
+	ns := c.namespace(t)
+	c.kubectl(t, "-n", ns, "run", "before", "--image="+demo)
+	c.wait(t, ns, "pod/before", "condition=Ready")
+	plugins, old := c.plugins(t), must(process.Find(c.pid(t)))
+	another(t, filepath.Join(c.bin, "gantry"))
+	l := startLoadWith(askAPI(c))
+	_, err := c.try("gantry", "up", "--replace", "--scheduler-config", "/nosuch")
+	if err == nil || !strings.Contains(err.Error(), "/nosuch") {
+		t.Errorf("the upgrade ended with %v", err)
+	}
+	eventually(t, func() error {
+		if pid := c.pid(t); pid != old.PID || !old.Alive() {
+			return fmt.Errorf("process %d runs, want %d: %w", pid, old.PID, errUnexpected)
+		}
+		_, err := c.try("gantry", "up") // returns when the node is ready
+		return err
+	})
+	l.stop(t)
+	if d := cmp.Diff(plugins, c.plugins(t)); d != "" {
+		t.Error(d)
+	}
+	c.kubectl(t, "-n", ns, "run", "after", "--image="+demo)
+	c.wait(t, ns, "pod/after", "condition=Ready")
+	c.kubectl(t, "-n", ns, "delete", "pods", "--all", "--timeout=45s")
 	nothingLeft(t, c)
 }
