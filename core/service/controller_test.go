@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -166,7 +167,7 @@ func TestTheNewProxyRoutesBeforeTheOldOneWithdraws(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Named{Name: name, Proxy: noted{p, name, s}}, p
+		return Named{Name: name, Proxy: noted{p, name, s}, Since: time.Unix(1, 0)}, p
 	}
 	a, fakeA := proxy("a")
 	b, fakeB := proxy("b")
@@ -198,9 +199,17 @@ func TestTheNewProxyRoutesBeforeTheOldOneWithdraws(t *testing.T) {
 	}
 	awaitServed("a")
 	await(t, fakeA, func(_ service.Snapshot, n int) bool { return n == 1 })
+	client := service.Affinity{
+		Namespace: "d", Name: "web", Port: "http", Protocol: "TCP", Left: time.Minute,
+		Client: netip.MustParseAddr("10.0.0.9"), Endpoint: netip.MustParseAddrPort("10.0.0.1:80"),
+	}
+	fakeA.Keep(client)
 	fakeB.Fail(errors.New("not yet"))
 	s.set(b, a)
 	awaitServed("b")
+	if got, _, _ := fakeB.Dump(); !slices.Equal(got.Affinities, []service.Affinity{client}) {
+		t.Errorf("the new one is told of %v, want %v", got.Affinities, client)
+	}
 	for limit := time.After(10 * time.Second); ; {
 		got := s.happened()
 		if len(got) > 0 && got[len(got)-1] == "withdraw a" {

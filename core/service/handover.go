@@ -2,11 +2,13 @@ package service
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/gantryio/gantry/interfaces/plugin"
 	"github.com/gantryio/gantry/interfaces/service"
 )
 
@@ -27,6 +29,9 @@ type Proxies interface {
 	// Changed returns a channel that is closed when Proxies may return something else.
 	Changed() <-chan struct{}
 }
+
+// tellPatience is how long a change of proxies may wait for what the old ones know.
+const tellPatience = 5 * time.Second
 
 // handover is who routes, and who is still to take away what it made.
 type handover struct {
@@ -63,7 +68,11 @@ func (h *handover) turn(n Named) (before string) {
 // not take it, the one before stays up to date.
 func (c *Controller) route(ctx context.Context, all []Named, now service.Snapshot) error {
 	next := all[0]
-	if err := next.Proxy.Sync(ctx, now); err != nil {
+	full := now
+	if c.Serving() != next.Name {
+		full.Affinities = affinities(ctx, all[1:])
+	}
+	if err := next.Proxy.Sync(ctx, full); err != nil {
 		before := c.Serving()
 		if i := slices.IndexFunc(all, func(n Named) bool { return n.Name == before }); i > 0 {
 			if err := all[i].Proxy.Sync(ctx, now); err != nil {
@@ -79,6 +88,25 @@ func (c *Controller) route(ctx context.Context, all []Named, now service.Snapsho
 		}
 	}
 	return nil
+}
+
+// affinities are the clients that proxies keep at endpoints. Those of a proxy that cannot tell them, or does not answer, are lost.
+func affinities(ctx context.Context, all []Named) []service.Affinity {
+	ctx, cancel := context.WithTimeout(ctx, tellPatience)
+	defer cancel()
+	var out []service.Affinity
+	for _, n := range all {
+		affine, ok := n.Proxy.(service.Affine)
+		if !ok || n.Since.IsZero() {
+			continue
+		}
+		more, err := affine.Affinities(ctx)
+		if err != nil && !errors.Is(err, plugin.ErrUnsupported) {
+			slog.Warn("cannot take over where clients go", "from", n.Name, "error", err)
+		}
+		out = append(out, more...)
+	}
+	return out
 }
 
 // withdraw lets all but the first take their rules away, once.

@@ -5,6 +5,7 @@ package service
 import (
 	"context"
 	"net/netip"
+	"time"
 )
 
 // Proxy routes services. When another plugin has taken over, a proxy that is a plugin.Stopper is told Stop: it takes its
@@ -16,9 +17,29 @@ type Proxy interface {
 	Sync(ctx context.Context, snapshot Snapshot) error
 }
 
+// Affine is an optional power of a proxy that keeps clients at endpoints.
+type Affine interface {
+	// Affinities are the clients that are kept at an endpoint now.
+	Affinities(ctx context.Context) ([]Affinity, error)
+}
+
+// Affinity is a client that comes to one endpoint of a service's port.
+type Affinity struct {
+	Namespace, Name string
+	// Port and Protocol are those of a Port of the service.
+	Port, Protocol string
+	Client         netip.Addr
+	Endpoint       netip.AddrPort
+	// Left is how long the client is still kept there if it makes no further connection.
+	Left time.Duration
+}
+
 // Snapshot is the whole wanted state of a node.
 type Snapshot struct {
-	Services []Service
+	// Affinities are those of the proxy that has routed so far, when another one takes over. A proxy that knows none of its own for
+	// an endpoint goes on with them; those of endpoints that are not in the snapshot mean nothing.
+	Affinities []Affinity
+	Services   []Service
 	// NodeAddresses are the addresses on which node ports are served; empty means all local ones.
 	NodeAddresses []netip.Addr
 	// PodCIDRs are the pod ranges of the cluster; traffic from elsewhere to a service is masqueraded

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -19,7 +20,10 @@ func Register(r grpc.ServiceRegistrar, p Proxy) {
 // Client is a proxy behind a connection.
 type Client struct{ wire proto.ProxyClient }
 
-var _ Proxy = (*Client)(nil)
+var (
+	_ Proxy  = (*Client)(nil)
+	_ Affine = (*Client)(nil)
+)
 
 // NewClient returns the proxy at the other end of a connection.
 func NewClient(conn grpc.ClientConnInterface) *Client {
@@ -30,6 +34,16 @@ func NewClient(conn grpc.ClientConnInterface) *Client {
 func (c *Client) Sync(ctx context.Context, s Snapshot) error {
 	_, err := c.wire.Sync(ctx, &proto.SyncRequest{Snapshot: toWire(s)})
 	return plugin.FromStatus(err)
+}
+
+// Affinities implements Affine. A proxy without that power returns plugin.ErrUnsupported.
+func (c *Client) Affinities(ctx context.Context) ([]Affinity, error) {
+	res, err := c.wire.Affinities(ctx, &proto.AffinitiesRequest{})
+	if err != nil {
+		return nil, plugin.FromStatus(err)
+	}
+	p := parser{}
+	return p.affinities(res.GetAffinities()), p.err
 }
 
 type server struct {
@@ -45,8 +59,29 @@ func (s *server) Sync(ctx context.Context, in *proto.SyncRequest) (*proto.SyncRe
 	return &proto.SyncResponse{}, plugin.ToStatus(err)
 }
 
+func (s *server) Affinities(ctx context.Context, _ *proto.AffinitiesRequest) (*proto.AffinitiesResponse, error) {
+	affine, ok := s.impl.(Affine)
+	if !ok {
+		return nil, plugin.ToStatus(plugin.ErrUnsupported)
+	}
+	all, err := affine.Affinities(ctx)
+	return &proto.AffinitiesResponse{Affinities: affinitiesToWire(all)}, plugin.ToStatus(err)
+}
+
+func affinitiesToWire(all []Affinity) []*proto.Affinity {
+	var out []*proto.Affinity
+	for _, a := range all {
+		out = append(out, &proto.Affinity{
+			Namespace: a.Namespace, Name: a.Name, Port: a.Port, Protocol: a.Protocol, Client: a.Client.String(),
+			Endpoint:         &proto.Endpoint{Address: a.Endpoint.Addr().String(), Port: uint32(a.Endpoint.Port())},
+			LeftMilliseconds: a.Left.Milliseconds(),
+		})
+	}
+	return out
+}
+
 func toWire(s Snapshot) *proto.Snapshot {
-	w := &proto.Snapshot{NodeAddresses: texts(s.NodeAddresses)}
+	w := &proto.Snapshot{NodeAddresses: texts(s.NodeAddresses), Affinities: affinitiesToWire(s.Affinities)}
 	for _, p := range s.PodCIDRs {
 		w.PodCidrs = append(w.PodCidrs, p.String())
 	}
@@ -76,7 +111,7 @@ func serviceToWire(s Service) *proto.Service {
 
 func fromWire(w *proto.Snapshot) (Snapshot, error) {
 	p := parser{}
-	s := Snapshot{NodeAddresses: p.addrs(w.GetNodeAddresses())}
+	s := Snapshot{NodeAddresses: p.addrs(w.GetNodeAddresses()), Affinities: p.affinities(w.GetAffinities())}
 	for _, c := range w.GetPodCidrs() {
 		prefix, err := netip.ParsePrefix(c)
 		p.keep(err)
@@ -117,6 +152,18 @@ func (p *parser) service(w *proto.Service) Service {
 		s.Ports = append(s.Ports, port)
 	}
 	return s
+}
+
+func (p *parser) affinities(in []*proto.Affinity) []Affinity {
+	var out []Affinity
+	for _, w := range in {
+		out = append(out, Affinity{
+			Namespace: w.GetNamespace(), Name: w.GetName(), Port: w.GetPort(), Protocol: w.GetProtocol(), Client: p.addr(w.GetClient()),
+			Endpoint: netip.AddrPortFrom(p.addr(w.GetEndpoint().GetAddress()), uint16(w.GetEndpoint().GetPort())),
+			Left:     time.Duration(w.GetLeftMilliseconds()) * time.Millisecond,
+		})
+	}
+	return out
 }
 
 func (p *parser) addrs(in []string) []netip.Addr {

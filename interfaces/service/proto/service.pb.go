@@ -101,18 +101,99 @@ func (*SyncResponse) Descriptor() ([]byte, []int) {
 	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{1}
 }
 
+type AffinitiesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AffinitiesRequest) Reset() {
+	*x = AffinitiesRequest{}
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AffinitiesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AffinitiesRequest) ProtoMessage() {}
+
+func (x *AffinitiesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AffinitiesRequest.ProtoReflect.Descriptor instead.
+func (*AffinitiesRequest) Descriptor() ([]byte, []int) {
+	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{2}
+}
+
+type AffinitiesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Affinities    []*Affinity            `protobuf:"bytes,1,rep,name=affinities,proto3" json:"affinities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AffinitiesResponse) Reset() {
+	*x = AffinitiesResponse{}
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AffinitiesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AffinitiesResponse) ProtoMessage() {}
+
+func (x *AffinitiesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AffinitiesResponse.ProtoReflect.Descriptor instead.
+func (*AffinitiesResponse) Descriptor() ([]byte, []int) {
+	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AffinitiesResponse) GetAffinities() []*Affinity {
+	if x != nil {
+		return x.Affinities
+	}
+	return nil
+}
+
 type Snapshot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Services      []*Service             `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
 	NodeAddresses []string               `protobuf:"bytes,2,rep,name=node_addresses,json=nodeAddresses,proto3" json:"node_addresses,omitempty"`
 	PodCidrs      []string               `protobuf:"bytes,3,rep,name=pod_cidrs,json=podCidrs,proto3" json:"pod_cidrs,omitempty"`
+	Affinities    []*Affinity            `protobuf:"bytes,4,rep,name=affinities,proto3" json:"affinities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_interfaces_service_proto_service_proto_msgTypes[2]
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -124,7 +205,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_interfaces_service_proto_service_proto_msgTypes[2]
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -137,7 +218,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{2}
+	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Snapshot) GetServices() []*Service {
@@ -161,6 +242,105 @@ func (x *Snapshot) GetPodCidrs() []string {
 	return nil
 }
 
+func (x *Snapshot) GetAffinities() []*Affinity {
+	if x != nil {
+		return x.Affinities
+	}
+	return nil
+}
+
+type Affinity struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Namespace        string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name             string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Port             string                 `protobuf:"bytes,3,opt,name=port,proto3" json:"port,omitempty"`
+	Protocol         string                 `protobuf:"bytes,4,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Client           string                 `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`
+	Endpoint         *Endpoint              `protobuf:"bytes,6,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	LeftMilliseconds int64                  `protobuf:"varint,7,opt,name=left_milliseconds,json=leftMilliseconds,proto3" json:"left_milliseconds,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Affinity) Reset() {
+	*x = Affinity{}
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Affinity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Affinity) ProtoMessage() {}
+
+func (x *Affinity) ProtoReflect() protoreflect.Message {
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Affinity.ProtoReflect.Descriptor instead.
+func (*Affinity) Descriptor() ([]byte, []int) {
+	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Affinity) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Affinity) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Affinity) GetPort() string {
+	if x != nil {
+		return x.Port
+	}
+	return ""
+}
+
+func (x *Affinity) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *Affinity) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *Affinity) GetEndpoint() *Endpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+func (x *Affinity) GetLeftMilliseconds() int64 {
+	if x != nil {
+		return x.LeftMilliseconds
+	}
+	return 0
+}
+
 type Service struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Namespace       string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -177,7 +357,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_interfaces_service_proto_service_proto_msgTypes[3]
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -189,7 +369,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_interfaces_service_proto_service_proto_msgTypes[3]
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -202,7 +382,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{3}
+	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Service) GetNamespace() string {
@@ -274,7 +454,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_interfaces_service_proto_service_proto_msgTypes[4]
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +466,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_interfaces_service_proto_service_proto_msgTypes[4]
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +479,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{4}
+	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Port) GetName() string {
@@ -348,7 +528,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_interfaces_service_proto_service_proto_msgTypes[5]
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +540,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_interfaces_service_proto_service_proto_msgTypes[5]
+	mi := &file_interfaces_service_proto_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +553,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{5}
+	return file_interfaces_service_proto_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Endpoint) GetAddress() string {
@@ -404,11 +584,27 @@ const file_interfaces_service_proto_service_proto_rawDesc = "" +
 	"&interfaces/service/proto/service.proto\x12\x11gantry.service.v1\"F\n" +
 	"\vSyncRequest\x127\n" +
 	"\bsnapshot\x18\x01 \x01(\v2\x1b.gantry.service.v1.SnapshotR\bsnapshot\"\x0e\n" +
-	"\fSyncResponse\"\x86\x01\n" +
+	"\fSyncResponse\"\x13\n" +
+	"\x11AffinitiesRequest\"Q\n" +
+	"\x12AffinitiesResponse\x12;\n" +
+	"\n" +
+	"affinities\x18\x01 \x03(\v2\x1b.gantry.service.v1.AffinityR\n" +
+	"affinities\"\xc3\x01\n" +
 	"\bSnapshot\x126\n" +
 	"\bservices\x18\x01 \x03(\v2\x1a.gantry.service.v1.ServiceR\bservices\x12%\n" +
 	"\x0enode_addresses\x18\x02 \x03(\tR\rnodeAddresses\x12\x1b\n" +
-	"\tpod_cidrs\x18\x03 \x03(\tR\bpodCidrs\"\xa7\x02\n" +
+	"\tpod_cidrs\x18\x03 \x03(\tR\bpodCidrs\x12;\n" +
+	"\n" +
+	"affinities\x18\x04 \x03(\v2\x1b.gantry.service.v1.AffinityR\n" +
+	"affinities\"\xea\x01\n" +
+	"\bAffinity\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04port\x18\x03 \x01(\tR\x04port\x12\x1a\n" +
+	"\bprotocol\x18\x04 \x01(\tR\bprotocol\x12\x16\n" +
+	"\x06client\x18\x05 \x01(\tR\x06client\x127\n" +
+	"\bendpoint\x18\x06 \x01(\v2\x1b.gantry.service.v1.EndpointR\bendpoint\x12+\n" +
+	"\x11left_milliseconds\x18\a \x01(\x03R\x10leftMilliseconds\"\xa7\x02\n" +
 	"\aService\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1f\n" +
@@ -428,9 +624,11 @@ const file_interfaces_service_proto_service_proto_rawDesc = "" +
 	"\bEndpoint\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05local\x18\x03 \x01(\bR\x05local2P\n" +
+	"\x05local\x18\x03 \x01(\bR\x05local2\xab\x01\n" +
 	"\x05Proxy\x12G\n" +
-	"\x04Sync\x12\x1e.gantry.service.v1.SyncRequest\x1a\x1f.gantry.service.v1.SyncResponseB5Z3github.com/gantryio/gantry/interfaces/service/protob\x06proto3"
+	"\x04Sync\x12\x1e.gantry.service.v1.SyncRequest\x1a\x1f.gantry.service.v1.SyncResponse\x12Y\n" +
+	"\n" +
+	"Affinities\x12$.gantry.service.v1.AffinitiesRequest\x1a%.gantry.service.v1.AffinitiesResponseB5Z3github.com/gantryio/gantry/interfaces/service/protob\x06proto3"
 
 var (
 	file_interfaces_service_proto_service_proto_rawDescOnce sync.Once
@@ -444,27 +642,35 @@ func file_interfaces_service_proto_service_proto_rawDescGZIP() []byte {
 	return file_interfaces_service_proto_service_proto_rawDescData
 }
 
-var file_interfaces_service_proto_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_interfaces_service_proto_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_interfaces_service_proto_service_proto_goTypes = []any{
-	(*SyncRequest)(nil),  // 0: gantry.service.v1.SyncRequest
-	(*SyncResponse)(nil), // 1: gantry.service.v1.SyncResponse
-	(*Snapshot)(nil),     // 2: gantry.service.v1.Snapshot
-	(*Service)(nil),      // 3: gantry.service.v1.Service
-	(*Port)(nil),         // 4: gantry.service.v1.Port
-	(*Endpoint)(nil),     // 5: gantry.service.v1.Endpoint
+	(*SyncRequest)(nil),        // 0: gantry.service.v1.SyncRequest
+	(*SyncResponse)(nil),       // 1: gantry.service.v1.SyncResponse
+	(*AffinitiesRequest)(nil),  // 2: gantry.service.v1.AffinitiesRequest
+	(*AffinitiesResponse)(nil), // 3: gantry.service.v1.AffinitiesResponse
+	(*Snapshot)(nil),           // 4: gantry.service.v1.Snapshot
+	(*Affinity)(nil),           // 5: gantry.service.v1.Affinity
+	(*Service)(nil),            // 6: gantry.service.v1.Service
+	(*Port)(nil),               // 7: gantry.service.v1.Port
+	(*Endpoint)(nil),           // 8: gantry.service.v1.Endpoint
 }
 var file_interfaces_service_proto_service_proto_depIdxs = []int32{
-	2, // 0: gantry.service.v1.SyncRequest.snapshot:type_name -> gantry.service.v1.Snapshot
-	3, // 1: gantry.service.v1.Snapshot.services:type_name -> gantry.service.v1.Service
-	4, // 2: gantry.service.v1.Service.ports:type_name -> gantry.service.v1.Port
-	5, // 3: gantry.service.v1.Port.endpoints:type_name -> gantry.service.v1.Endpoint
-	0, // 4: gantry.service.v1.Proxy.Sync:input_type -> gantry.service.v1.SyncRequest
-	1, // 5: gantry.service.v1.Proxy.Sync:output_type -> gantry.service.v1.SyncResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 0: gantry.service.v1.SyncRequest.snapshot:type_name -> gantry.service.v1.Snapshot
+	5, // 1: gantry.service.v1.AffinitiesResponse.affinities:type_name -> gantry.service.v1.Affinity
+	6, // 2: gantry.service.v1.Snapshot.services:type_name -> gantry.service.v1.Service
+	5, // 3: gantry.service.v1.Snapshot.affinities:type_name -> gantry.service.v1.Affinity
+	8, // 4: gantry.service.v1.Affinity.endpoint:type_name -> gantry.service.v1.Endpoint
+	7, // 5: gantry.service.v1.Service.ports:type_name -> gantry.service.v1.Port
+	8, // 6: gantry.service.v1.Port.endpoints:type_name -> gantry.service.v1.Endpoint
+	0, // 7: gantry.service.v1.Proxy.Sync:input_type -> gantry.service.v1.SyncRequest
+	2, // 8: gantry.service.v1.Proxy.Affinities:input_type -> gantry.service.v1.AffinitiesRequest
+	1, // 9: gantry.service.v1.Proxy.Sync:output_type -> gantry.service.v1.SyncResponse
+	3, // 10: gantry.service.v1.Proxy.Affinities:output_type -> gantry.service.v1.AffinitiesResponse
+	9, // [9:11] is the sub-list for method output_type
+	7, // [7:9] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_interfaces_service_proto_service_proto_init() }
@@ -478,7 +684,7 @@ func file_interfaces_service_proto_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interfaces_service_proto_service_proto_rawDesc), len(file_interfaces_service_proto_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

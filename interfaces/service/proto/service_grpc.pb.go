@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Proxy_Sync_FullMethodName = "/gantry.service.v1.Proxy/Sync"
+	Proxy_Sync_FullMethodName       = "/gantry.service.v1.Proxy/Sync"
+	Proxy_Affinities_FullMethodName = "/gantry.service.v1.Proxy/Affinities"
 )
 
 // ProxyClient is the client API for Proxy service.
@@ -28,6 +29,8 @@ const (
 type ProxyClient interface {
 	// Sync makes the machine route exactly the services of the snapshot.
 	Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (*SyncResponse, error)
+	// Affinities tells which clients are kept at an endpoint. It is optional.
+	Affinities(ctx context.Context, in *AffinitiesRequest, opts ...grpc.CallOption) (*AffinitiesResponse, error)
 }
 
 type proxyClient struct {
@@ -48,12 +51,24 @@ func (c *proxyClient) Sync(ctx context.Context, in *SyncRequest, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *proxyClient) Affinities(ctx context.Context, in *AffinitiesRequest, opts ...grpc.CallOption) (*AffinitiesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AffinitiesResponse)
+	err := c.cc.Invoke(ctx, Proxy_Affinities_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ProxyServer is the server API for Proxy service.
 // All implementations must embed UnimplementedProxyServer
 // for forward compatibility.
 type ProxyServer interface {
 	// Sync makes the machine route exactly the services of the snapshot.
 	Sync(context.Context, *SyncRequest) (*SyncResponse, error)
+	// Affinities tells which clients are kept at an endpoint. It is optional.
+	Affinities(context.Context, *AffinitiesRequest) (*AffinitiesResponse, error)
 	mustEmbedUnimplementedProxyServer()
 }
 
@@ -66,6 +81,9 @@ type UnimplementedProxyServer struct{}
 
 func (UnimplementedProxyServer) Sync(context.Context, *SyncRequest) (*SyncResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Sync not implemented")
+}
+func (UnimplementedProxyServer) Affinities(context.Context, *AffinitiesRequest) (*AffinitiesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Affinities not implemented")
 }
 func (UnimplementedProxyServer) mustEmbedUnimplementedProxyServer() {}
 func (UnimplementedProxyServer) testEmbeddedByValue()               {}
@@ -106,6 +124,24 @@ func _Proxy_Sync_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Proxy_Affinities_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AffinitiesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProxyServer).Affinities(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Proxy_Affinities_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProxyServer).Affinities(ctx, req.(*AffinitiesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Proxy_ServiceDesc is the grpc.ServiceDesc for Proxy service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -116,6 +152,10 @@ var Proxy_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Sync",
 			Handler:    _Proxy_Sync_Handler,
+		},
+		{
+			MethodName: "Affinities",
+			Handler:    _Proxy_Affinities_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

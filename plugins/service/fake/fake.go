@@ -3,6 +3,7 @@ package fake
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/gantryio/gantry/interfaces/service"
@@ -18,9 +19,13 @@ type Proxy struct {
 	syncs    int
 	failures []error
 	changed  chan struct{}
+	kept     []service.Affinity
 }
 
-var _ service.Proxy = (*Proxy)(nil)
+var (
+	_ service.Proxy  = (*Proxy)(nil)
+	_ service.Affine = (*Proxy)(nil)
+)
 
 // Open returns a proxy that was told nothing.
 func Open(Config) (*Proxy, error) { return &Proxy{changed: make(chan struct{})}, nil }
@@ -41,6 +46,20 @@ func (p *Proxy) Sync(ctx context.Context, s service.Snapshot) error {
 	close(p.changed)
 	p.changed = make(chan struct{})
 	return nil
+}
+
+// Affinities implements service.Affine: no client ever connects, so it knows those that it was given.
+func (p *Proxy) Affinities(context.Context) ([]service.Affinity, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append(slices.Clip(p.last.Affinities), p.kept...), nil
+}
+
+// Keep makes it know clients.
+func (p *Proxy) Keep(clients ...service.Affinity) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kept = append(p.kept, clients...)
 }
 
 // Fail lets the next Sync fail with err; several are queued.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -30,7 +31,11 @@ func TestWireKeepsEverything(t *testing.T) {
 	service.Register(conn, p)
 	want := service.Snapshot{
 		NodeAddresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
-		PodCIDRs:      []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00::/64")},
+		Affinities: []service.Affinity{{
+			Namespace: "a", Name: "b", Port: "p", Protocol: "UDP", Left: 3 * time.Second,
+			Client: netip.MustParseAddr("10.244.0.7"), Endpoint: netip.MustParseAddrPort("10.244.0.2:5353"),
+		}},
+		PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00::/64")},
 		Services: []service.Service{{
 			Namespace: "a", Name: "b", ClusterIPs: []netip.Addr{netip.MustParseAddr("fd01::1")},
 			ExternalIPs: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, AffinitySeconds: 7, InternalLocal: true, ExternalLocal: true,
@@ -43,9 +48,13 @@ func TestWireKeepsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, syncs, _ := p.Dump()
-	same := []cmp.Option{cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
+	same := []cmp.Option{cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
 	if diff := cmp.Diff(want, got, same...); diff != "" || syncs != 1 {
 		t.Errorf("snapshot after %d syncs differs (-want +got):\n%s", syncs, diff)
+	}
+	kept, err := service.NewClient(conn).Affinities(t.Context())
+	if diff := cmp.Diff(want.Affinities, kept, same...); diff != "" || err != nil {
+		t.Errorf("affinities differ (-want +got), %v:\n%s", err, diff)
 	}
 }
 

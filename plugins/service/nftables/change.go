@@ -100,8 +100,14 @@ func change(conn *nftables.Conn, want *ruleset, have *observed) error {
 	conn.AddTable(t)
 	for name, seconds := range want.sets {
 		if !have.sets[name] {
-			if err := conn.AddSet(want.affinity(name, seconds), nil); err != nil {
+			set := want.affinity(name, seconds)
+			if err := conn.AddSet(set, nil); err != nil {
 				return err
+			}
+			for part := range slices.Chunk(want.clients[name], chunk) {
+				if err := conn.SetAddElements(set, part); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -316,6 +316,56 @@ func TestAffinity(t *testing.T) {
 	}
 }
 
+// A proxy that takes over sends clients to where the one before did, and so does the one after it.
+func TestAffinityPassesOn(t *testing.T) {
+	n := newNode(t)
+	snapshot := web("TCP", func(s *service.Service) { s.AffinitySeconds = 60 }, n.pod(t).serve(t), n.pod(t).serve(t), n.pod(t).serve(t))
+	vip := netip.AddrPortFrom(clusterIP, 80)
+	old := open(t)
+	next, err := nftables.Open(nftables.Config{Table: "gantry-other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = next.Stop(context.Background()) })
+	if known, err := next.Affinities(t.Context()); err != nil || len(known) > 0 {
+		t.Errorf("a proxy that was told nothing knows %v, %v", known, err)
+	}
+	sync(t, old, snapshot)
+	type visit struct {
+		from pod
+		at   string
+	}
+	var clients []visit
+	for range 6 {
+		client := n.pod(t)
+		at, _ := client.reach(t, vip)
+		clients = append(clients, visit{client, at})
+	}
+	for turn := range 2 {
+		snapshot.Affinities, err = old.Affinities(t.Context())
+		if err != nil || len(snapshot.Affinities) != len(clients) {
+			t.Fatalf("turn %d: %d affinities, want %d: %v", turn, len(snapshot.Affinities), len(clients), err)
+		}
+		for _, a := range snapshot.Affinities {
+			if a.Name != snapshot.Services[0].Name || a.Left <= 0 || a.Left > time.Minute {
+				t.Errorf("turn %d: %+v", turn, a)
+			}
+		}
+		sync(t, next, snapshot)
+		if err := old.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, client := range clients {
+			for range 3 {
+				if got, why := client.from.reach(t, vip); got != client.at {
+					t.Errorf("turn %d: %q answered after %q: %s", turn, got, client.at, why)
+				}
+			}
+		}
+		old, next = next, old
+	}
+}
+
 func TestExternalLocal(t *testing.T) {
 	n := newNode(t)
 	a, b := n.pod(t), n.pod(t)

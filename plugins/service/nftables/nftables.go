@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -39,6 +40,8 @@ type Proxy struct {
 	audited time.Time
 	flows   string
 	known   *flows
+	// origins are what the affinity sets of the last Sync are about.
+	origins map[string]service.Affinity
 }
 
 var (
@@ -64,11 +67,13 @@ const (
 func (p *Proxy) Sync(ctx context.Context, s service.Snapshot) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	origins := map[string]service.Affinity{}
 	for _, f := range []family{v4, v6} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		want := plan(f, p.config, s)
+		maps.Copy(origins, want.origins)
 		if f == v6 && want.empty() && !ipv6() {
 			continue
 		}
@@ -76,6 +81,7 @@ func (p *Proxy) Sync(ctx context.Context, s service.Snapshot) error {
 			return fmt.Errorf("sync %s rules: %w", f.name, err)
 		}
 	}
+	p.origins = origins
 	if err := routeLoopback(s); err != nil {
 		return err
 	}

@@ -21,6 +21,9 @@ type ruleset struct {
 	chains []*chain
 	maps   map[string]map[string]string // map → key → chain
 	sets   map[string]uint32            // affinity set → seconds
+	// origins are what the affinity sets are about, clients what is put into those that are made.
+	origins map[string]service.Affinity
+	clients map[string][]nftables.SetElement
 }
 
 // chain is one chain. The name of a chain without hook contains a digest of its rules: another content is
@@ -55,10 +58,10 @@ func (r *ruleset) table() *nftables.Table {
 // plan says which rules route a snapshot.
 func plan(f family, c Config, s service.Snapshot) *ruleset {
 	r := &ruleset{
-		family: f, name: c.Table, sets: map[string]uint32{},
+		family: f, name: c.Table, sets: map[string]uint32{}, origins: map[string]service.Affinity{}, clients: map[string][]nftables.SetElement{},
 		maps: map[string]map[string]string{vips: {}, nodePorts: {}, noVips: {}, noPorts: {}},
 	}
-	b := builder{ruleset: r, pods: of(f, s.PodCIDRs, netip.Prefix.Addr), seen: map[string]bool{}}
+	b := builder{ruleset: r, pods: of(f, s.PodCIDRs, netip.Prefix.Addr), seen: map[string]bool{}, kept: byOrigin(f, s.Affinities)}
 	b.base(c, of(f, s.NodeAddresses, func(a netip.Addr) netip.Addr { return a }))
 	for _, svc := range s.Services {
 		for _, port := range svc.Ports {
@@ -85,6 +88,7 @@ type builder struct {
 	*ruleset
 	pods []netip.Prefix
 	seen map[string]bool
+	kept map[service.Affinity][]nftables.SetElement
 	// masquerade is the chain that marks what does not come from a pod, "" when pod ranges are unknown.
 	masquerade string
 	refuse     string
@@ -177,14 +181,14 @@ func (b *builder) port(s service.Service, p service.Port) {
 		}
 		return
 	}
-	svc := b.service(subject, s, endpoints)
+	svc := b.service(subject, s, p, endpoints)
 	for _, ip := range cluster {
 		b.maps[vips][f.addrKey(ip, protocol, p.Port)] = svc
 	}
 	if len(external) == 0 && nodePort == 0 {
 		return
 	}
-	ext := b.external(subject, svc, s, endpoints)
+	ext := b.external(subject, svc, s, p, endpoints)
 	for _, ip := range external {
 		b.maps[vips][f.addrKey(ip, protocol, p.Port)] = ext
 	}
@@ -196,7 +200,7 @@ func (b *builder) port(s service.Service, p service.Port) {
 func self(a netip.Addr) netip.Addr { return a }
 
 // service is the chain for traffic from within the cluster.
-func (b *builder) service(subject string, s service.Service, endpoints []service.Endpoint) string {
+func (b *builder) service(subject string, s service.Service, p service.Port, endpoints []service.Endpoint) string {
 	if s.InternalLocal {
 		endpoints = local(endpoints)
 	}
@@ -204,11 +208,11 @@ func (b *builder) service(subject string, s service.Service, endpoints []service
 	if b.masquerade != "" {
 		rules = append(rules, jump(b.masquerade))
 	}
-	return b.add("svc", subject, append(rules, b.balance(subject, s, endpoints)...)...)
+	return b.add("svc", subject, append(rules, b.balance(subject, s, p, endpoints)...)...)
 }
 
 // external is the chain for traffic from outside.
-func (b *builder) external(subject, svc string, s service.Service, endpoints []service.Endpoint) string {
+func (b *builder) external(subject, svc string, s service.Service, port service.Port, endpoints []service.Endpoint) string {
 	if !s.ExternalLocal {
 		return b.add("ext", subject, markMasquerade(), goTo(svc))
 	}
@@ -217,7 +221,7 @@ func (b *builder) external(subject, svc string, s service.Service, endpoints []s
 		rules = append(rules, b.family.from(p, svc)) // Pods are inside, whatever address they use.
 	}
 	rules = append(rules, b.family.fromLocal(svc))
-	return b.add("ext", subject, append(rules, b.balance(subject, s, local(endpoints))...)...)
+	return b.add("ext", subject, append(rules, b.balance(subject, s, port, local(endpoints))...)...)
 }
 
 func local(all []service.Endpoint) []service.Endpoint {
@@ -225,7 +229,7 @@ func local(all []service.Endpoint) []service.Endpoint {
 }
 
 // balance chooses an endpoint: the one that the client had, if the service wants that, else any.
-func (b *builder) balance(subject string, s service.Service, endpoints []service.Endpoint) []rule {
+func (b *builder) balance(subject string, s service.Service, p service.Port, endpoints []service.Endpoint) []rule {
 	if len(endpoints) == 0 {
 		return []rule{drop()}
 	}
@@ -236,7 +240,8 @@ func (b *builder) balance(subject string, s service.Service, endpoints []service
 		if s.AffinitySeconds > 0 {
 			sum := sha256.Sum256(fmt.Appendf(nil, "%s %s:%d %d", subject, e.Address, e.Port, s.AffinitySeconds))
 			set = "aff-" + hex.EncodeToString(sum[:10])
-			b.sets[set] = s.AffinitySeconds
+			b.sets[set], b.origins[set] = s.AffinitySeconds, origin(s, p, e)
+			b.clients[set] = b.kept[b.origins[set]]
 		}
 		target := b.add("ep", subject, b.family.endpoint(e, set, s.AffinitySeconds)...)
 		if set != "" {
