@@ -246,11 +246,11 @@ func (h *handover) announce(n *control) run.Part {
 				err = ctx.Err()
 			}
 		}
-		if err == nil {
-			_, err = io.WriteString(h.old, healthy)
-		}
 		if err != nil {
 			return fmt.Errorf("take over: %w", err)
+		}
+		if _, err := io.WriteString(h.old, healthy); err != nil {
+			slog.Warn("the old process has not waited for this one", "err", err)
 		}
 		<-ctx.Done()
 		return ctx.Err()
@@ -258,17 +258,21 @@ func (h *handover) announce(n *control) run.Part {
 }
 
 // finish is called when all that ran here has ended and another process has the ports. It waits until that one is well, and
-// then until the sessions that are open here have ended. When it is not well, or dies, this process begins anew.
-func (h *handover) finish() error {
+// then until the sessions that are open here have ended, or ctx ends. When it is not well, or dies, this process begins anew.
+func (h *handover) finish(ctx context.Context) error {
 	defer h.new.Close()
+	defer context.AfterFunc(ctx, func() { h.new.Close() })()
 	_ = h.new.SetReadDeadline(time.Now().Add(healthPatience))
 	said, err := io.ReadAll(io.LimitReader(h.new, int64(len(healthy))))
+	if string(said) != healthy && ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if string(said) != healthy {
 		slog.Error("the new process is not well, this one begins anew", "err", err)
 		return h.again()
 	}
 	slog.Info("another process has taken over", "sessions", h.api.open())
-	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)
+	ctx, cancel := context.WithTimeout(ctx, sessionPatience)
 	defer cancel()
 	h.api.wait(ctx)
 	h.agent.wait(ctx)

@@ -120,7 +120,7 @@ func TestPortsPassOn(t *testing.T) {
 	if _, err := io.WriteString(second.old, healthy); err != nil {
 		t.Fatal(err)
 	}
-	if err := first.finish(); err != nil {
+	if err := first.finish(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -42,16 +42,18 @@ func takeLock(c *config) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: another gantry runs on it: %w", c.data, err)
 	}
-	if err := errors.Join(f.Truncate(0), writePID(f)); err != nil {
+	if err := writePID(f); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("write the PID: %w", err)
 	}
 	return f, nil
 }
 
+// writePID never leaves the file empty, for others look at any time.
 func writePID(f *os.File) error {
-	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	return err
+	text := strconv.Itoa(os.Getpid()) + "\n"
+	_, err := f.WriteAt([]byte(text), 0)
+	return errors.Join(err, f.Truncate(int64(len(text))))
 }
 
 // lockHolder is the process that had the lock last.

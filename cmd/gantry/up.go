@@ -64,7 +64,7 @@ func runUp(ctx context.Context, c *config, replace bool) error {
 	if err := runLocked(ctx, c, h); err != nil || !h.given() {
 		return err
 	}
-	return h.finish()
+	return h.finish(ctx)
 }
 
 // runLocked runs everything while it has the lock of the data folder.
