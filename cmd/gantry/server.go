@@ -201,6 +201,7 @@ func (s *server) parts(ctx context.Context) ([]run.Part, error) {
 		{Name: "apiserver", Runner: run.Func(s.serve), Ready: s.ready},
 		{Name: "definitions", Runner: run.Func(s.api.FollowDefinitions)},
 		{Name: "API services", Runner: run.Func(s.api.FollowAPIServices)},
+		{Name: "flow schemas", Runner: run.Func(s.api.FollowFlowSchemas)},
 		{Name: "client cache", Runner: run.Func(s.clientCache.Start)},
 	}
 	if len(s.etcdEndpoints) > 0 {

@@ -81,6 +81,8 @@ type Kind[T any] struct {
 
 	// Columns print the table, all of it: see [NameColumn] and [AgeColumn].
 	Columns []Column[T]
+	// TableOrder compares two objects whose rows stand in one table; rows are in the list's order when nil.
+	TableOrder func(a, b *T) int
 	// Fields are the selectable fields beyond metadata.name and metadata.namespace.
 	Fields map[string]func(obj *T) string
 	// Indexed names those of Fields whose equality watches must not cost the other watchers anything.
@@ -205,6 +207,9 @@ func (k Kind[T]) addColumns(r *Resource) {
 		r.Columns = append(r.Columns, metav1.TableColumnDefinition{
 			Name: c.Name, Type: c.Type, Format: c.Format, Description: c.Description, Priority: c.Priority,
 		})
+	}
+	if k.TableOrder != nil {
+		r.TableOrder = func(a, b Object) int { return k.TableOrder(cast[T](a), cast[T](b)) }
 	}
 	if len(k.Columns) == 0 {
 		return

@@ -61,8 +61,10 @@ type Resource struct {
 
 	Columns []metav1.TableColumnDefinition
 	Cells   func(obj Object) []any
-	Fields  map[string]func(obj Object) string
-	Indexed []string
+	// TableOrder compares objects whose rows stand in one table.
+	TableOrder func(a, b Object) int
+	Fields     map[string]func(obj Object) string
+	Indexed    []string
 
 	// Of another version than the stored one: see [Version].
 	stored               *Resource

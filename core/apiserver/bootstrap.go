@@ -36,6 +36,9 @@ func (s *Server) Bootstrap(ctx context.Context, address string, port int32) erro
 	if err := s.bootstrapRoles(ctx); err != nil {
 		return err
 	}
+	if err := s.repairFlowControl(ctx); err != nil {
+		return err
+	}
 	if s.FrontProxy != nil {
 		if err := s.ensure(ctx, s.delegatedAuthentication()); err != nil {
 			return err

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -145,7 +146,10 @@ func startCluster(dir string) (*cluster, func(), error) {
 	c.api.Init()
 	go func() {
 		defer close(followed)
-		_ = c.api.FollowAPIServices(ctx)
+		var g errgroup.Group
+		g.Go(func() error { return c.api.FollowAPIServices(ctx) })
+		g.Go(func() error { return c.api.FollowFlowSchemas(ctx) })
+		_ = g.Wait()
 	}()
 	c.api.LoadAllocations()
 	if err := c.api.Bootstrap(ctx, "192.0.2.1", 6443); err != nil {

@@ -192,6 +192,9 @@ func (c *chain) write(step int, q *api.Request, obj, old api.Object) bool {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	if _, err := m.Update(live.DeepCopyObject(), want.DeepCopyObject(), manager(q)); err != nil {
+		return false // an object that validation refuses, such as one with two conditions that have no type
+	}
 	m.UpdateNoErrors(live.DeepCopyObject(), want, manager(q))
 	before := obj.DeepCopyObject()
 	ok := c.server.trackQuickly(q, obj, old)

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,6 +46,10 @@ func table(r *api.Resource, items []*cache.Entry, o tableOptions) (*metav1.Table
 		if r.Cells == nil {
 			t.ColumnDefinitions = fallbackColumns
 		}
+	}
+	if r.TableOrder != nil {
+		items = slices.Clone(items)
+		slices.SortStableFunc(items, func(a, b *cache.Entry) int { return r.TableOrder(a.Object, b.Object) })
 	}
 	for i, e := range items {
 		row := &t.Rows[i]

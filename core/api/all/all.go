@@ -24,6 +24,7 @@ import (
 	"github.com/gantryio/gantry/core/api/core"
 	"github.com/gantryio/gantry/core/api/discovery"
 	"github.com/gantryio/gantry/core/api/events"
+	"github.com/gantryio/gantry/core/api/flowcontrol"
 	"github.com/gantryio/gantry/core/api/metrics"
 	"github.com/gantryio/gantry/core/api/networking"
 	"github.com/gantryio/gantry/core/api/node"
@@ -92,6 +93,8 @@ func Kinds() *api.Registry {
 		coordination.Leases.Resource(),
 		discovery.EndpointSlices.Resource(),
 		events.Events.Resource(),
+		flowcontrol.FlowSchemas.Resource(),
+		flowcontrol.PriorityLevelConfigurations.Resource(),
 		metrics.NodeMetrics.Resource(),
 		metrics.PodMetrics.Resource(),
 		networking.IngressClasses.Resource(),

@@ -50,6 +50,7 @@ func TestKeys(t *testing.T) {
 		"mutatingadmissionpolicybindings": "/registry/mutatingadmissionpolicybindings/b",
 		"mutatingwebhookconfigurations":   "/registry/mutatingwebhookconfigurations/b",
 		"networkpolicies":                 "/registry/networkpolicies/a/b", "ipaddresses": "/registry/ipaddresses/b", "servicecidrs": "/registry/servicecidrs/b", "resourcequotas": "/registry/resourcequotas/a/b",
+		"flowschemas": "/registry/flowschemas/b", "prioritylevelconfigurations": "/registry/prioritylevelconfigurations/b",
 		"runtimeclasses": "/registry/runtimeclasses/b", "priorityclasses": "/registry/priorityclasses/b",
 	}
 	got := map[string]string{}
