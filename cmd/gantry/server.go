@@ -76,6 +76,7 @@ type server struct {
 	// quotas is the admission that charges the quotas, which those who count have to know of.
 	quotas   *admission.ResourceQuota
 	listener *tracked
+	inflight int // how many requests are served at the same time
 	ready    chan struct{}
 }
 
@@ -91,10 +92,13 @@ func newServer(ctx context.Context, c *config) (*server, error) {
 // openServer opens what is quick and tells most of what can be wrong: the certificates and the port.
 func openServer(c *config, h *handover) (*server, error) {
 	s := &server{config: c, registry: all.Kinds(), ready: make(chan struct{})}
+	var err error
+	if s.inflight, err = c.requestsInFlight(); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(c.data, 0o711); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	var err error
 	if s.authority, err = pki.Open(c.path("pki")); err != nil {
 		return nil, err
 	}
@@ -157,6 +161,7 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 		ServiceRange:  serviceRange,
 		OpenAPI:       openapi.Handler{},
 		Metrics:       []prometheus.Collector{pluginhost.Calls},
+		MaxInFlight:   s.inflight,
 		GitVersion:    gitVersion(),
 		Checks: []apiserver.Check{
 			{Name: "ping", Probe: func(context.Context) error { return nil }},

@@ -70,7 +70,7 @@ func (s *Server) repairFlowControl(ctx context.Context) error {
 	if schemas == nil || levels == nil {
 		return nil // a server of other kinds
 	}
-	repairs := fairness.Repair(flowObjects(schemas, levels), metav1.Now())
+	repairs := fairness.Repair(flowObjects(entries(schemas), entries(levels)), metav1.Now())
 	// Levels and schemas may come in any order: a schema without its level is like that of the level "catch-all".
 	var g errgroup.Group
 	for _, obj := range repairs.Create {
@@ -113,13 +113,21 @@ func (s *Server) repair(obj api.Object, write func(q *api.Request) error) error 
 	return wrapBootstrap(q, err)
 }
 
-func flowObjects(schemas, levels *cache.Collection) fairness.Objects {
+func flowObjects(schemas, levels []*cache.Entry) fairness.Objects {
 	var out fairness.Objects
-	for _, e := range schemas.Snapshot().All() {
+	for _, e := range schemas {
 		out.Schemas = append(out.Schemas, e.Object.(*flowcontrolv1.FlowSchema))
 	}
-	for _, e := range levels.Snapshot().All() {
+	for _, e := range levels {
 		out.Levels = append(out.Levels, e.Object.(*flowcontrolv1.PriorityLevelConfiguration))
+	}
+	return out
+}
+
+func entries(col *cache.Collection) []*cache.Entry {
+	var out []*cache.Entry
+	for _, e := range col.Snapshot().All() {
+		out = append(out, e)
 	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -77,6 +79,16 @@ func (references) NodeUses(node, resource, namespace, name string) bool {
 	return node == "node-a" && resource == "secrets" && name == "used"
 }
 
+// testers may do anything, but are not exempt from limits as administrators are.
+type testers struct{}
+
+func (testers) Authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	if slices.Contains(a.GetUser().GetGroups(), "testers") {
+		return authorizer.DecisionAllow, "", nil
+	}
+	return authorizer.DecisionNoOpinion, "", nil
+}
+
 func startCluster(dir string) (*cluster, func(), error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &cluster{}
@@ -122,7 +134,7 @@ func startCluster(dir string) (*cluster, func(), error) {
 	c.api = &apiserver.Server{
 		Registry: registry, Store: c.store, Cache: c.cache,
 		Authenticator: auth.Certificates{},
-		Authorizer:    auth.Chain{auth.Masters{}, auth.Nodes{References: references{}}},
+		Authorizer:    auth.Chain{auth.Masters{}, auth.Nodes{References: references{}}, testers{}},
 		ServiceRange:  netip.MustParsePrefix("10.96.0.0/24"),
 		NodePorts:     [2]int32{30000, 30015},
 		OpenAPI:       openapi.Handler{},

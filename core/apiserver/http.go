@@ -21,6 +21,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/apiserver/fairness"
 	"github.com/gantryio/gantry/core/auth"
 )
 
@@ -36,13 +37,13 @@ type call struct {
 	q     *api.Request
 	sub   *subHandler // nil for the object itself, its status and its scale
 	view  view
+	// ticket is left once the work is done; by watches, when they have begun.
+	ticket fairness.Ticket
 }
 
 // chain is what every request goes through before its handler.
 func (s *Server) chain() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		s.inflight.Add(1)
-		defer s.inflight.Add(-1)
 		defer s.recovered(w, req)
 		if open(req.URL.Path) {
 			s.serveOpen(w, req)
@@ -57,7 +58,7 @@ func (s *Server) chain() http.Handler {
 			s.fail(w, jsonView, err)
 			return
 		}
-		s.route(w, req)
+		s.route(w, req, true)
 	})
 }
 
@@ -73,16 +74,21 @@ func (s *Server) recovered(w http.ResponseWriter, req *http.Request) {
 	s.fail(w, jsonView, apierrors.NewInternalError(fmt.Errorf("%v", cause)))
 }
 
-// route finds who answers a path.
-func (s *Server) route(w http.ResponseWriter, req *http.Request) {
+// route finds who answers a path. Requests that are limited have to take their turn.
+func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 	path := strings.Trim(req.URL.Path, "/")
 	parts := strings.Split(path, "/")
 	if r := s.remoteOf(parts); r != nil {
-		s.serveRemote(w, req, r)
+		s.serveRemote(w, req, r, limited)
 		return
 	}
 	resource := parts[0] == "api" && len(parts) > 2 || parts[0] == "apis" && len(parts) > 3
 	if !resource {
+		ticket, ok := s.enter(req.Context(), w, limited, pathRequest(req), jsonView)
+		if !ok {
+			return
+		}
+		defer ticket.Leave()
 		if err := s.authorizePath(req); err != nil {
 			s.fail(w, jsonView, err)
 			return
@@ -98,6 +104,10 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request) {
 		c.q.Warn = (&warnings{header: w.Header()}).add
 	}
 	if err == nil {
+		if !c.enter(s, w, limited) {
+			return
+		}
+		defer c.ticket.Leave()
 		err = s.authorize(c)
 	}
 	if err != nil {

@@ -43,7 +43,7 @@ func (l Loopback) RoundTrip(req *http.Request) (*http.Response, error) {
 			w.WriteHeader(http.StatusOK)
 			_ = written.Close()
 		}()
-		l.Server.route(w, in)
+		l.Server.route(w, in, false)
 	}()
 	select {
 	case <-w.begun:

@@ -14,9 +14,7 @@ func (s *Server) metricsHandler() http.Handler {
 	reg.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "apiserver_current_inflight_requests", Help: "Requests being served, watches included.",
-		}, func() float64 { return float64(s.inflight.Load()) }),
+		s.overload.limiter,
 		s.requests,
 	)
 	reg.MustRegister(s.Metrics...)

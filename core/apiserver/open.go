@@ -12,6 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 )
 
+// dumpPath is where kube-apiserver shows what waits.
+const dumpPath = "debug/api_priority_and_fairness/"
+
 // Check is a named part of health.
 type Check struct {
 	Name string
@@ -100,6 +103,8 @@ func (s *Server) servePath(w http.ResponseWriter, req *http.Request, path string
 		s.OpenAPI.ServeHTTP(w, req)
 	case strings.HasPrefix(path, "debug/pprof"):
 		serveProfile(w, req, strings.TrimPrefix(strings.TrimPrefix(path, "debug/pprof"), "/"))
+	case strings.HasPrefix(path, dumpPath):
+		s.serveDump(w, strings.TrimPrefix(path, dumpPath))
 	case s.serveIssuer(w, req, path):
 	case path == "metrics":
 		s.metrics.ServeHTTP(w, req)

@@ -65,11 +65,19 @@ func (s *Server) remoteTransport(spec *apiregistrationv1.APIServiceSpec) *http.T
 var remoteRequests = request.RequestInfoFactory{APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api")}
 
 // serveRemote passes a request on to the aggregated API server that serves it, if its sender may make it.
-func (s *Server) serveRemote(w http.ResponseWriter, req *http.Request, r *remote) {
+func (s *Server) serveRemote(w http.ResponseWriter, req *http.Request, r *remote, limited bool) {
 	info, err := remoteRequests.NewRequestInfo(req)
 	if err != nil {
 		s.fail(w, jsonView, apierrors.NewBadRequest(err.Error()))
 		return
+	}
+	ticket, ok := s.enter(req.Context(), w, limited && (info.Verb == "watch" || !lasting(req, info)), remoteRequest(req, info), jsonView)
+	if !ok {
+		return
+	}
+	defer ticket.Leave()
+	if info.Verb == "watch" {
+		ticket.Leave() // how it begins is the other server's concern
 	}
 	who := auth.UserOf(req.Context())
 	if err := s.allowed(req.Context(), remoteAttributes(req, info)); err != nil {

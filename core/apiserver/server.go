@@ -58,6 +58,8 @@ type Server struct {
 	NodePorts [2]int32
 	// OpenAPI serves /openapi/; nil serves nothing there.
 	OpenAPI http.Handler
+	// MaxInFlight is how many requests of others are executed at a time; kube-apiserver's number when zero.
+	MaxInFlight int
 	// GitVersion is what /version tells, such as v1.37.2+gantry.
 	GitVersion string
 	// Checks are run by the health paths, in order.
@@ -76,7 +78,7 @@ type Server struct {
 	subs        map[subresource]subHandler
 	internals   admission.Chain // those of Admission that ask nobody
 	externals   admission.Chain // and those that do
-	inflight    atomic.Int64
+	overload    overload
 	workers     workers
 	meter       usage.Meter
 	requests    *prometheus.CounterVec
@@ -87,6 +89,7 @@ type Server struct {
 // Init prepares the server; the fields must not change afterwards.
 func (s *Server) Init() {
 	s.managed.init(s.Registry)
+	s.overload.init(s)
 	s.aggregation.remotes.Store(&remotes{})
 	s.announce()
 	s.ips = newIPAllocator(s.ServiceRange)

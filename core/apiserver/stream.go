@@ -51,6 +51,9 @@ func (s *Server) serveWatch(w http.ResponseWriter, c *call) {
 	defer cancel()
 	f := &frames{c: c, out: w, control: http.NewResponseController(w)}
 	f.begin()
+	if !running.Ready() {
+		c.ticket.Leave()
+	}
 	f.run(ctx, running)
 }
 
@@ -89,6 +92,7 @@ func (f *frames) run(ctx context.Context, running *Watch) {
 		if f.flush() != nil || err != nil {
 			return
 		}
+		f.c.ticket.Leave()
 		clear(events)
 	}
 }

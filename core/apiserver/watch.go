@@ -103,6 +103,9 @@ func (w *Watch) Close() {
 	}
 }
 
+// Ready tells that there are events with which the watch begins.
+func (w *Watch) Ready() bool { return len(w.initial) > 0 }
+
 // Next waits for events and appends them to out. Errors are final; those that a client can act on are
 // API statuses.
 func (w *Watch) Next(ctx context.Context, out []WatchEvent) ([]WatchEvent, error) {

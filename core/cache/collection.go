@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -52,6 +53,24 @@ func (c *Collection) Get(key string) *Entry {
 	defer c.mu.RUnlock()
 	e, _ := c.tree.Get(key)
 	return e
+}
+
+// Count is how many objects there are in a namespace, in all with "". It counts no further than most.
+func (c *Collection) Count(namespace string, most int) int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if namespace == "" {
+		return min(most, c.tree.Len())
+	}
+	n, prefix := 0, c.kind().Prefix()+namespace+"/"
+	c.tree.Ascend(prefix, func(key string, _ *Entry) bool {
+		if n == most || !strings.HasPrefix(key, prefix) {
+			return false
+		}
+		n++
+		return true
+	})
+	return n
 }
 
 func (c *Collection) put(e *Entry) {
