@@ -33,7 +33,7 @@ type config struct {
 	nodeName      string
 	staticPods    string
 	agentPort     int32
-	// maxInflight and maxMutating add up to how many requests are executed at a time.
+	// maxInflight and maxMutating add up to how many requests are executed at a time; 0 is the server's default.
 	maxInflight, maxMutating int
 	// schedulerConfig is the path of a file, "" for kube-scheduler's defaults.
 	schedulerConfig string
@@ -60,8 +60,8 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.podRange, "pod-range", defaultPodRange, "IPv4 range of the pods; each node gets a /24 of it")
 	f.StringVar(&c.serviceRange, "service-range", defaultServiceRange, "IPv4 range of the cluster IPs")
 	f.Int32Var(&c.agentPort, "agent-port", 10250, "port of the agent's HTTPS server")
-	f.IntVar(&c.maxInflight, "max-requests-inflight", 400, "with --max-mutating-requests-inflight, how many API requests are executed at a time; priority levels share them out")
-	f.IntVar(&c.maxMutating, "max-mutating-requests-inflight", 200, "see --max-requests-inflight, to which it is added")
+	f.IntVar(&c.maxInflight, "max-requests-inflight", 0, "with --max-mutating-requests-inflight, how many API requests are executed at a time, which priority levels share out; 32 for each CPU when both are 0")
+	f.IntVar(&c.maxMutating, "max-mutating-requests-inflight", 0, "see --max-requests-inflight, to which it is added")
 	f.StringVar(&c.schedulerConfig, "scheduler-config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
 	f.BoolVar(&c.requireVerified, "require-verified-plugins", false, "refuse plugins that Gantry does not ship and `gantry plugin verify --report` has not passed")
 	f.StringVar(&c.staticPods, "static-pod-path", "", "folder of manifests of pods that run on this node whatever the API says")
@@ -101,10 +101,10 @@ func (c *config) complete() error {
 	return nil
 }
 
-// inflight is how many API requests are executed at a time.
+// requestsInFlight is how many API requests are executed at a time.
 func (c *config) requestsInFlight() (int, error) {
-	if c.maxInflight < 0 || c.maxMutating < 0 || c.maxInflight+c.maxMutating == 0 {
-		return 0, fmt.Errorf("--max-requests-inflight and --max-mutating-requests-inflight: %d and %d do not add up to something positive", c.maxInflight, c.maxMutating)
+	if c.maxInflight < 0 || c.maxMutating < 0 {
+		return 0, fmt.Errorf("--max-requests-inflight and --max-mutating-requests-inflight must not be negative, have %d and %d", c.maxInflight, c.maxMutating)
 	}
 	return c.maxInflight + c.maxMutating, nil
 }

@@ -19,6 +19,7 @@ var compressors = sync.Pool{New: func() any {
 
 // send answers with data, compressed when it is much and the client takes that.
 func (c *call) send(w http.ResponseWriter, status int, data []byte) error {
+	defer c.written(len(data))()
 	if len(data) < compressedFrom || !takesGzip(c.req) {
 		return send(w, c.view.format, status, data)
 	}

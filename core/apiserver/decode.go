@@ -41,20 +41,34 @@ func readBody(req *http.Request) ([]byte, error) {
 		return nil, errTooLarge
 	}
 	if req.ContentLength >= 0 {
-		data := make([]byte, req.ContentLength)
-		if _, err := io.ReadFull(req.Body, data); err != nil {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("read the body: %v", err))
-		}
-		return data, nil
+		return readSized(req.Body, int(req.ContentLength))
 	}
 	var buf bytes.Buffer
 	if _, err := buf.ReadFrom(io.LimitReader(req.Body, maxBody+1)); err != nil {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("read the body: %v", err))
+		return nil, errBody(err)
 	}
 	if buf.Len() > maxBody {
 		return nil, errTooLarge
 	}
 	return buf.Bytes(), nil
+}
+
+// readSized takes memory for what has come, not for what was announced: twice as much and 64 KiB at most.
+func readSized(from io.Reader, size int) ([]byte, error) {
+	const begin = 64 << 10
+	data := make([]byte, 0, min(size, begin))
+	for {
+		n, err := io.ReadFull(from, data[len(data):cap(data)])
+		if data = data[:len(data)+n]; err != nil {
+			return nil, errBody(err)
+		}
+		if len(data) == size {
+			return data, nil
+		}
+		more := make([]byte, len(data), min(size, 2*len(data)))
+		copy(more, data)
+		data = more
+	}
 }
 
 var errTooLarge = apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBody))

@@ -137,6 +137,7 @@ func startCluster(dir string) (*cluster, func(), error) {
 		Authorizer:    auth.Chain{auth.Masters{}, auth.Nodes{References: references{}}, testers{}},
 		ServiceRange:  netip.MustParsePrefix("10.96.0.0/24"),
 		NodePorts:     [2]int32{30000, 30015},
+		MaxInFlight:   600,
 		OpenAPI:       openapi.Handler{},
 		GitVersion:    "v1.37.2+gantry",
 		Checks:        []apiserver.Check{{Name: "ping", Probe: func(context.Context) error { return nil }}},

@@ -38,7 +38,8 @@ type call struct {
 	sub   *subHandler // nil for the object itself, its status and its scale
 	view  view
 	// ticket is left once the work is done; by watches, when they have begun.
-	ticket fairness.Ticket
+	ticket   fairness.Ticket
+	overload *overload // nil for requests that are not limited
 }
 
 // chain is what every request goes through before its handler.
@@ -120,6 +121,7 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, requestTime)
 	defer cancel()
+	defer hurry(ctx, w)()
 	c.ctx = ctx
 	s.workers.do(func() {
 		defer s.recovered(w, req)

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,19 +33,30 @@ const (
 	mostRetryAfter = 32
 	// mostCounted is how many objects a list is counted to have: what is more makes no difference.
 	mostCounted = 1000
-	// defaultInFlight is kube-apiserver's.
-	defaultInFlight = 400 + 200
+	// inFlightPerCPU is how many requests are executed at a time for each CPU unless something else is asked for. With more of them a
+	// quiet client's request stands in the CPUs' queue behind those of a flooding one, where nothing is fair; with fewer, writes do
+	// not fill etcd's batches.
+	inFlightPerCPU = 32
+	// refusalTime is how long a refusal is held back, so that who asks again at once is not answered at full speed.
+	refusalTime = time.Second
+	// mostRefusals is how many are held back at a time, for they take memory.
+	mostRefusals = 2000
+	// mostOwed is how many bytes of answers are written at a time without a seat.
+	mostOwed = 64 << 20
 )
 
 // overload keeps clients from harming each other. Its objects are looked at by the first request after one of them has changed.
 type overload struct {
 	limiter *fairness.Limiter
 	objects admission.Compiled[fairness.Limiter]
+
+	refusals atomic.Int64 // that are held back
+	owed     atomic.Int64 // bytes
 }
 
 func (o *overload) init(s *Server) {
 	if s.MaxInFlight == 0 {
-		s.MaxInFlight = defaultInFlight
+		s.MaxInFlight = inFlightPerCPU * runtime.GOMAXPROCS(0)
 	}
 	o.limiter = &fairness.Limiter{Seats: s.MaxInFlight, Patience: waitTime}
 	o.objects = admission.Compiled[fairness.Limiter]{
@@ -65,10 +79,38 @@ func (s *Server) enter(ctx context.Context, w http.ResponseWriter, limited bool,
 	h := w.Header()
 	h[schemaHeader], h[levelHeader] = headers.Schema, headers.Level
 	if err != nil {
+		s.overload.holdBack(ctx)
 		s.fail(w, v, tooMany(err))
 		return ticket, false
 	}
 	return ticket, true
+}
+
+// holdBack waits before a refusal, unless many do so already.
+func (o *overload) holdBack(ctx context.Context) {
+	defer o.refusals.Add(-1)
+	if o.refusals.Add(1) > mostRefusals {
+		return
+	}
+	enough := time.NewTimer(refusalTime)
+	defer enough.Stop()
+	select {
+	case <-enough.C:
+	case <-ctx.Done():
+	}
+}
+
+// written leaves the seat of a request whose answer has yet to be written: however slowly a client reads, it takes nobody's turn
+// away. When many bytes are owed already, the seat is kept until the answer is written, so that they stay bounded.
+func (c *call) written(size int) (done func()) {
+	o := c.overload
+	if o == nil {
+		return func() {}
+	}
+	if o.owed.Add(int64(size)) <= mostOwed {
+		c.ticket.Leave()
+	}
+	return func() { o.owed.Add(-int64(size)) }
 }
 
 func tooMany(err error) error {
@@ -94,7 +136,7 @@ func (c *call) enter(s *Server, w http.ResponseWriter, limited bool) bool {
 		r.Namespace = q.Name
 	}
 	if limited {
-		r.Objects = s.objectsRead(c)
+		c.overload, r.Objects = &s.overload, s.objectsRead(c)
 	}
 	var ok bool
 	c.ticket, ok = s.enter(c.ctx, w, limited, &r, c.view)
@@ -121,6 +163,27 @@ func (s *Server) objectsRead(c *call) int {
 		most = min(most, limit)
 	}
 	return s.Cache.Of(c.q.Resource).Count(c.q.Namespace, most)
+}
+
+// hurry makes a call whose time is up read no more of its body, and gives its answer a little time to be written. It returns what
+// takes that back.
+func hurry(ctx context.Context, w http.ResponseWriter) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return
+		}
+		control, now := http.NewResponseController(w), time.Now()
+		_ = control.SetReadDeadline(now)
+		_ = control.SetWriteDeadline(now.Add(stallTime))
+	})
+}
+
+// errBody tells of a body that could not be read.
+func errBody(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return apierrors.NewTimeoutError("the body was not sent in time", 0)
+	}
+	return apierrors.NewBadRequest("read the body: " + err.Error())
 }
 
 // pathRequest describes a request without a resource.

@@ -98,7 +98,7 @@ func TestOverload(t *testing.T) {
 		t.Errorf("the headers tell of %q and %q, want %q and %q", s, l, schema.UID, level.UID)
 	}
 	var held []func() int
-	for range 3 { // 1 of 246 shares of 600
+	for range 3 { // 1 of 246 shares of the 600 seats that all tests have
 		held = append(held, hold(t, c, config, namespace))
 	}
 	metrics := func() string { return string(c.request(t, "GET", "/metrics", "").Body) }

@@ -58,7 +58,7 @@ type Server struct {
 	NodePorts [2]int32
 	// OpenAPI serves /openapi/; nil serves nothing there.
 	OpenAPI http.Handler
-	// MaxInFlight is how many requests of others are executed at a time; kube-apiserver's number when zero.
+	// MaxInFlight is how many requests of others are executed at a time; when zero, by the number of CPUs.
 	MaxInFlight int
 	// GitVersion is what /version tells, such as v1.37.2+gantry.
 	GitVersion string

@@ -1,5 +1,5 @@
 // Command bench prints how fast and how small Gantry is on this machine: start-up, idle cost, pod start,
-// restart and deletion, a deployment of 50, plugins (memory, reattaching, swaps, the cost of a call), writes over HTTPS, a deployment of 1,000 and 10,000 pods on a thousand hollow nodes, and the scheduler. It
+// restart and deletion, a deployment of 50, plugins (memory, reattaching, swaps, the cost of a call), writes over HTTPS, a client beside a flooding one, a deployment of 1,000 and 10,000 pods on a thousand hollow nodes, and the scheduler. It
 // needs root and what `make build` makes, and runs everything in a network namespace of its own without an uplink.
 //
 //	go run ./test/bench [-only NAME,...]
@@ -48,6 +48,7 @@ var benches = []bench{
 	{name: "swapfakes", run: swapFakes},
 	{name: "boundary", core: boundary},
 	{name: "writes", run: writes},
+	{name: "flood", run: flood},
 	{name: "rollout", run: rollout},
 	{name: "jobs", run: jobs},
 	{name: "hollow", run: hollow},
@@ -62,6 +63,13 @@ func main() {
 	only := flag.String("only", "", "names of the benches to run, with commas between; all when empty")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile of this process, which has all of the scheduler's benches")
 	flag.Parse()
+	if text := os.Getenv(flooding); text != "" {
+		if err := runFlood(text); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv(inside) == "" {
 		os.Exit(enter())
 	}
