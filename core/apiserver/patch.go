@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -114,6 +115,9 @@ func errUnprocessable(err error) error {
 	return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
 }
 
+// limitCopies bounds what the copies of a JSON patch may add up to, as in Kubernetes.
+var limitCopies = sync.OnceFunc(func() { jsonpatch.AccumulatedCopySizeLimit = maxBody })
+
 func runJSONPatch(original, data []byte) ([]byte, error) {
 	patch, err := jsonpatch.DecodePatch(data)
 	if err != nil {
@@ -123,6 +127,7 @@ func runJSONPatch(original, data []byte) ([]byte, error) {
 		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
 			"The allowed maximum operations in a JSON patch is %d, got %d", maxPatchOperations, len(patch)))
 	}
+	limitCopies()
 	out, err := patch.Apply(original)
 	if err != nil {
 		return nil, errUnprocessable(err)
