@@ -13,7 +13,7 @@ SOURCES := $(shell find cmd core interfaces plugins workloads controllers -name 
 LDFLAGS := -s -w -X main.version=$(VERSION)
 KUBECTL_LDFLAGS := -s -w $(foreach v,gitVersion=v$(KUBERNETES) gitMajor=1 gitMinor=37 gitTreeState=clean,-X k8s.io/component-base/version.$(v))
 
-.PHONY: build up down test test-tools unit e2e lint generate bench conformance conformance-part clean images stack
+.PHONY: build up down test test-tools unit e2e lint generate fuzz bench conformance conformance-part clean images stack
 
 build: $(BIN)/gantry $(BIN)/gantry-cni $(BIN)/gantry-shim $(BIN)/kubectl $(BIN)/plugins/SHA256SUMS images stack
 
@@ -75,6 +75,10 @@ lint:
 	if [ -n "$$out" ]; then echo "not formatted by gofumpt:"; echo "$$out"; exit 1; fi
 
 test: lint unit e2e conformance-part
+
+# fuzz runs the targets of the API server's decoders, patches and queries, a minute each. What they find is kept below testdata.
+fuzz:
+	for target in FuzzDecode FuzzPatch FuzzQuery; do $(GO) test -run xxx -fuzz "^$$target$$" -fuzztime 60s ./core/apiserver || exit 1; done
 
 generate:
 	$(GO) generate ./...

@@ -20,7 +20,7 @@ import (
 const examplePod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"a":"b"},"creationTimestamp":null},"spec":{"containers":[{"name":"c","image":"i",` +
 	`"ports":[{"containerPort":80}],"resources":{"limits":{"cpu":"100m"}},"livenessProbe":{"httpGet":{"port":"http"}}}],"terminationGracePeriodSeconds":30,"hostNetwork":true}}`
 
-// FuzzDecode: no body makes the decoders panic, and what they take is the same object when it is sent again.
+// FuzzDecode: no body makes the decoders panic, and what they take of text is the same object when it is sent again.
 func FuzzDecode(f *testing.F) {
 	kinds := all.Kinds()
 	r := kinds.Resource(corev1.SchemeGroupVersion.WithResource("pods"))
@@ -47,8 +47,8 @@ func FuzzDecode(f *testing.F) {
 		obj := &corev1.Pod{}
 		if decodeBody(mediaType, data, obj, targetOf(r), strict, func(string) {}) == nil {
 			sent, err := encode(view{format: typeJSON}, obj)
-			if err != nil {
-				return // a quantity or a time that has no text
+			if err != nil || mediaType == typeProtobuf {
+				return // a time that has no text; or what JSON cannot tell, such as the zero time or text that is no UTF-8
 			}
 			again := &corev1.Pod{}
 			if err := decodeBody(typeJSON, sent, again, targetOf(r), api.ValidationStrict, nil); err != nil {
