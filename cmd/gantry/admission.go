@@ -20,6 +20,7 @@ func (s *server) admission(objects admission.Reader, roles *auth.RBAC, may autho
 	return append(admission.Default(objects),
 		admission.Escalation{RBAC: roles, May: may},
 		admission.CertificateRequests{May: may},
+		admission.ResourceClaims{Objects: objects, May: may},
 		policy.Access{Objects: objects, May: may},
 		policy.NewMutating(objects, may, s.api.TypeConverter),
 		webhook.NewMutating(caller),

@@ -36,6 +36,7 @@ import (
 	"github.com/gantryio/gantry/controllers/resourcequota"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
 	"github.com/gantryio/gantry/controllers/storageprotection"
+	"github.com/gantryio/gantry/controllers/storageversionmigration"
 	"github.com/gantryio/gantry/controllers/taint"
 	"github.com/gantryio/gantry/controllers/ttlafterfinished"
 	"github.com/gantryio/gantry/controllers/validatingadmissionpolicy"
@@ -138,6 +139,9 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 			Client: s.client, // the server's own, which may register anything
 			Now:    time.Now, Builtin: s.versions(false), Computed: s.versions(true), Check: s.api.CheckAPIService,
 		}
+	})
+	add("storage-version-migrator-controller", func(ctrlclient.Client, record.EventRecorder) controller {
+		return &storageversionmigration.Controller{Client: s.client, Stored: s.registry.StoredKind, Now: time.Now} // the server's own, which may write anything
 	})
 	add("storage-protection-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &storageprotection.Controller{Client: c}

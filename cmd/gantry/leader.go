@@ -9,7 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -93,6 +95,21 @@ func (s *server) term(ctx context.Context, lock resourcelock.Interface) error {
 		return nil
 	}
 	return <-ended
+}
+
+// controlHealth tells whether some server runs the controllers and the scheduler.
+func (s *server) controlHealth(ctx context.Context) error {
+	lease := &coordinationv1.Lease{}
+	if err := s.client.Get(ctx, types.NamespacedName{Namespace: metav1.NamespaceSystem, Name: leaseName}, lease); err != nil {
+		return err
+	}
+	if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" || lease.Spec.RenewTime == nil {
+		return errors.New("no server leads")
+	}
+	if since := time.Since(lease.Spec.RenewTime.Time); since > leaseDuration {
+		return fmt.Errorf("no server leads since %s", since.Round(time.Second))
+	}
+	return nil
 }
 
 func (s *server) runControl(ctx context.Context) error {

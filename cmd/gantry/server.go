@@ -167,6 +167,9 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 			{Name: "ping", Probe: func(context.Context) error { return nil }},
 			{Name: "etcd", Probe: s.storeHealth},
 		},
+		Components: []apiserver.Check{
+			{Name: "controller-manager", Probe: s.controlHealth}, {Name: "scheduler", Probe: s.controlHealth}, {Name: "etcd-0", Probe: s.storeHealth},
+		},
 	}
 	s.api.Admission = s.admission(objects, roles, may)
 	tokens.Objects = s.api.TokenObjects()

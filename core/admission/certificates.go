@@ -10,15 +10,18 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/certificates"
 )
 
 // CertificateRequests writes into certificate signing requests who makes them, and lets them be approved and signed only by
-// those who may do so for the signer: the verbs "approve" and "sign" on "signers". It is Kubernetes' CertificateApproval,
-// CertificateSigning and CertificateSubjectRestriction.
+// those who may do so for the signer: the verbs "approve" and "sign" on "signers". So it does with PodCertificateRequests, and
+// with the verb "attest" for ClusterTrustBundles. It is Kubernetes' CertificateApproval, CertificateSigning,
+// CertificateSubjectRestriction and ClusterTrustBundleAttest.
 type CertificateRequests struct {
 	May authorizer.UnconditionalAuthorizer
 }
@@ -53,6 +56,12 @@ func (CertificateRequests) Admit(_ context.Context, a *Attributes) error {
 
 // Validate implements [Validator].
 func (p CertificateRequests) Validate(ctx context.Context, a *Attributes) error {
+	switch obj := a.Object.(type) {
+	case *certificatesv1.ClusterTrustBundle:
+		return p.validateBundle(ctx, a, obj)
+	case *certificatesv1.PodCertificateRequest:
+		return p.validatePodRequest(ctx, a, obj)
+	}
 	r, ok := a.Object.(*certificatesv1.CertificateSigningRequest)
 	if !ok {
 		return nil
@@ -81,6 +90,37 @@ func (p CertificateRequests) Validate(ctx context.Context, a *Attributes) error 
 		}
 	}
 	return nil
+}
+
+// validateBundle lets others write what says nothing new, as migrations and the garbage collector do.
+func (p CertificateRequests) validateBundle(ctx context.Context, a *Attributes, b *certificatesv1.ClusterTrustBundle) error {
+	if b.Spec.SignerName == "" || a.Operation == Update && onlyCollects(b, a.Old) || p.may(ctx, a.User, "attest", b.Spec.SignerName) {
+		return nil
+	}
+	return refuse(a, b, "user not permitted to attest for signerName %q", b.Spec.SignerName)
+}
+
+// onlyCollects tells that nothing but owners and finalizers changes.
+func onlyCollects(b *certificatesv1.ClusterTrustBundle, old api.Object) bool {
+	was, ok := old.(*certificatesv1.ClusterTrustBundle)
+	if !ok {
+		return false
+	}
+	same := b.DeepCopy()
+	same.OwnerReferences, same.Finalizers, same.ManagedFields = was.OwnerReferences, was.Finalizers, was.ManagedFields
+	return equality.Semantic.DeepEqual(same, was)
+}
+
+func (p CertificateRequests) validatePodRequest(ctx context.Context, a *Attributes, r *certificatesv1.PodCertificateRequest) error {
+	if a.Operation != Update || a.Subresource != "status" {
+		return nil
+	}
+	old := a.Old.(*certificatesv1.PodCertificateRequest)
+	if equality.Semantic.DeepEqual(old.Status, r.Status) || p.may(ctx, a.User, "sign", old.Spec.SignerName) {
+		return nil
+	}
+	return apierrors.NewInvalid(a.Resource.GroupVersionKind().GroupKind(), r.Name, field.ErrorList{field.Forbidden(
+		field.NewPath("spec", "signerName"), fmt.Sprintf("User %q is not permitted to \"sign\" for signer %q", a.User.GetName(), old.Spec.SignerName))})
 }
 
 // may asks for the signer, and for all signers of its domain.

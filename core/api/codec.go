@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -55,14 +57,14 @@ func Envelope(u *runtime.Unknown, raw []byte) []byte {
 	return out
 }
 
-// DecodeStored reads what EncodeStored or a kube-apiserver wrote, protobuf or JSON, and defaults it.
-func (r *Resource) DecodeStored(data []byte) (Object, error) {
-	obj := r.New()
-	if err := decodeStored(data, obj); err != nil {
-		return nil, fmt.Errorf("decode stored %s: %w", r.Kind, err)
+// DecodeStored reads what EncodeStored or a kube-apiserver wrote, protobuf or JSON, and defaults it. former tells that it was
+// written in another form than EncodeStored writes now, so that writing it again is worth something.
+func (r *Resource) DecodeStored(data []byte) (obj Object, former bool, err error) {
+	if obj, former, err = r.decodeStored(data); err != nil {
+		return nil, false, fmt.Errorf("decode stored %s: %w", r.Kind, err)
 	}
 	if r.Convert != nil && obj.GetObjectKind().GroupVersionKind() != r.GroupVersionKind() {
-		return obj, nil // it is converted when somebody reads it
+		return obj, false, nil // it is converted when somebody reads it
 	}
 	r.SetType(obj)
 	if r.Prune != nil {
@@ -71,19 +73,85 @@ func (r *Resource) DecodeStored(data []byte) (Object, error) {
 	if r.Default != nil {
 		r.Default(obj)
 	}
-	return obj, nil
+	return obj, former, nil
 }
 
-func decodeStored(data []byte, obj Object) error {
-	raw, ok := bytes.CutPrefix(data, ProtobufPrefix)
-	if !ok {
-		return json.Unmarshal(data, obj)
+func (r *Resource) decodeStored(data []byte) (obj Object, former bool, err error) {
+	raw, protobuf := bytes.CutPrefix(data, ProtobufPrefix)
+	if !protobuf {
+		return r.decodeStoredJSON(data)
 	}
 	var u runtime.Unknown
 	if err := u.Unmarshal(raw); err != nil {
-		return err
+		return nil, false, err
 	}
-	return UnmarshalProtobuf(u.Raw, obj)
+	as, former, err := r.writtenAs(u.APIVersion)
+	if err != nil {
+		return nil, false, err
+	}
+	obj = as.New()
+	if err := UnmarshalProtobuf(u.Raw, obj); err != nil {
+		return nil, false, err
+	}
+	return as.fromFormer(obj), former, nil
+}
+
+func (r *Resource) decodeStoredJSON(data []byte) (obj Object, former bool, err error) {
+	if r.custom() {
+		obj = r.New()
+		err = json.Unmarshal(data, obj)
+		return obj, err == nil && !r.isVersion(obj.GetObjectKind().GroupVersionKind().GroupVersion().String()), err
+	}
+	var meta runtime.TypeMeta
+	if err := json.Unmarshal(data, &meta); err != nil {
+		return nil, false, err
+	}
+	as, former, err := r.writtenAs(meta.APIVersion)
+	if err != nil {
+		return nil, false, err
+	}
+	obj = as.New()
+	if err := json.Unmarshal(data, obj); err != nil {
+		return nil, false, err
+	}
+	return as.fromFormer(obj), former || r.HasProtobuf, nil
+}
+
+// writtenAs finds the kind in the version that an object was stored in: r itself where that differs from it in nothing but its
+// name, or another version that is served. Others must not be read as if they were r.
+func (r *Resource) writtenAs(apiVersion string) (as *Resource, former bool, err error) {
+	if r.isVersion(apiVersion) || apiVersion == "" {
+		return r, false, nil
+	}
+	if slices.Contains(r.Earlier, apiVersion) {
+		return r, true, nil
+	}
+	for _, v := range r.versions {
+		if v.isVersion(apiVersion) {
+			return v, true, nil
+		}
+	}
+	return nil, false, fmt.Errorf("it is stored in version %s", apiVersion)
+}
+
+// isVersion compares without allocating.
+func (r *Resource) isVersion(apiVersion string) bool {
+	if r.Group == "" {
+		return apiVersion == r.Version
+	}
+	return len(apiVersion) == len(r.Group)+1+len(r.Version) && apiVersion[len(r.Group)] == '/' &&
+		strings.HasPrefix(apiVersion, r.Group) && strings.HasSuffix(apiVersion, r.Version)
+}
+
+// fromFormer turns what was stored in this version into the one that is stored now.
+func (r *Resource) fromFormer(obj Object) Object {
+	if r.toStored == nil {
+		return obj
+	}
+	if r.Default != nil {
+		r.Default(obj)
+	}
+	return r.ToStored(obj)
 }
 
 // HasProtobuf tells whether the type of obj has a protobuf form.

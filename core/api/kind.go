@@ -25,6 +25,9 @@ type Kind[T any] struct {
 	Namespaced        bool
 	// StoragePrefix is the folder under /registry/ when it is not the plural (nodes are "minions").
 	StoragePrefix string
+	// Earlier are versions in which objects may be stored that differ from this one in nothing but their name. What is
+	// stored in another version that is not served either cannot be read.
+	Earlier []string
 	// TTLSeconds removes objects this long after their last write; 0 keeps them.
 	TTLSeconds int64
 
@@ -56,6 +59,9 @@ type Kind[T any] struct {
 	// for what it deleted so before there was garbage collection. OrphanWarning is then told to who asks for one.
 	OrphanDependents bool
 	OrphanWarning    string
+
+	// Deprecated is told to whoever reads or writes objects over HTTP.
+	Deprecated string
 
 	// Default fills what the user left out. It is idempotent.
 	Default func(obj *T)
@@ -155,6 +161,7 @@ func (k Kind[T]) describe() *Resource {
 	r.Question, r.Computed = k.Question, k.Computed
 	r.OrphanDependents, r.OrphanWarning = k.OrphanDependents, k.OrphanWarning
 	r.Indexed = k.Indexed
+	r.Deprecated, r.Earlier = k.Deprecated, k.Earlier
 	if k.ValidateName != nil {
 		r.ValidateName = k.ValidateName
 	}

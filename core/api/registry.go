@@ -30,6 +30,7 @@ func NewRegistry(list ...*Resource) *Registry {
 	for _, r := range list {
 		if r.toStored != nil {
 			r.stored = storedOf(list, r)
+			r.stored.versions = append(r.stored.versions, r)
 		}
 	}
 	k, err := indexKinds(list)
@@ -95,6 +96,16 @@ func (g *Registry) Builtin() []*Resource { return g.builtin }
 // Stored returns the kinds of which there are objects in the store, each once, in its stored version.
 func (g *Registry) Stored() []*Resource {
 	return slices.DeleteFunc(slices.Clone(g.All()), func(r *Resource) bool { return r.Question || r.Computed || r.Stored() != r })
+}
+
+// StoredKind is the kind in which the objects of a resource are stored, false when none are.
+func (g *Registry) StoredKind(gr schema.GroupResource) (schema.GroupVersionKind, bool) {
+	for _, r := range g.Stored() {
+		if r.GroupResource() == gr {
+			return r.GroupVersionKind(), true
+		}
+	}
+	return schema.GroupVersionKind{}, false
 }
 
 // Resource finds a kind by its URL, nil when it is not served.

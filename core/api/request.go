@@ -11,6 +11,8 @@ type Request struct {
 	// ownership is recorded.
 	Version                      *Resource
 	Namespace, Name, Subresource string
+	// Verb is that of a request over HTTP, as permissions name it; empty in the process.
+	Verb string
 	// Manager is the field manager that a write is recorded under.
 	Manager string
 	DryRun  bool

@@ -24,6 +24,7 @@ type Resource struct {
 	Short, Categories []string
 	Namespaced        bool
 	StoragePrefix     string
+	Earlier           []string
 	TTLSeconds        int64
 
 	HasStatus, HasScale          bool
@@ -33,7 +34,7 @@ type Resource struct {
 	StatusOnCreate               bool
 	OrphanDependents             bool
 	Question, Computed           bool
-	OrphanWarning                string
+	OrphanWarning, Deprecated    string
 	// HasProtobuf says that the type has a protobuf form, as all of Kubernetes' own have.
 	HasProtobuf bool
 	// Terminating tells that the kind itself is being deleted, so that no objects of it can be created.
@@ -68,6 +69,7 @@ type Resource struct {
 
 	// Of another version than the stored one: see [Version].
 	stored               *Resource
+	versions             []*Resource // of a stored kind, the others
 	toStored, fromStored func(obj Object) Object
 	// ValidateStored checks, in its stored form, what was written in this version.
 	ValidateStored func(obj, old Object) field.ErrorList

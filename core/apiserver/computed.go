@@ -55,6 +55,8 @@ func (s *Server) compute(ctx context.Context, q *api.Request, f *cache.Selector)
 		objects = s.nodeMetrics(ctx, f)
 	case metricsv1beta1.SchemeGroupVersion.WithResource("pods"):
 		objects = s.podMetrics(ctx, q.Namespace, f)
+	case corev1.SchemeGroupVersion.WithResource("componentstatuses"):
+		objects = s.componentStatuses(ctx, f)
 	default:
 		return nil, errNoResource
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -141,11 +142,14 @@ func startCluster(dir string) (*cluster, func(), error) {
 		OpenAPI:       openapi.Handler{},
 		GitVersion:    "v1.37.2+gantry",
 		Checks:        []apiserver.Check{{Name: "ping", Probe: func(context.Context) error { return nil }}},
-		Agents:        http.DefaultTransport,
-		Pods:          echo{},
-		FrontProxy:    &apiserver.FrontProxy{Certificate: proxied.TLS(), CA: proxy.CertPEM, Names: []string{"front-proxy-client"}},
-		ClientCA:      c.authority.CertPEM,
-		Dial:          dialLed,
+		Components: []apiserver.Check{
+			{Name: "well", Probe: func(context.Context) error { return nil }}, {Name: "ill", Probe: func(context.Context) error { return errors.New("no") }},
+		},
+		Agents:     http.DefaultTransport,
+		Pods:       echo{},
+		FrontProxy: &apiserver.FrontProxy{Certificate: proxied.TLS(), CA: proxy.CertPEM, Names: []string{"front-proxy-client"}},
+		ClientCA:   c.authority.CertPEM,
+		Dial:       dialLed,
 	}
 	objects := admission.Reader{Cache: c.cache, Registry: registry}
 	caller, err := webhook.NewCaller(objects, c.api.Authorizer, c.api)

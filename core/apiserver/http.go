@@ -115,6 +115,9 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 		s.fail(w, jsonView, err)
 		return
 	}
+	if text := c.q.Spoken().Deprecated; text != "" {
+		c.q.Warn(text)
+	}
 	if c.verb == "watch" || c.connects() {
 		s.serve(w, c)
 		return
@@ -181,6 +184,7 @@ func (s *Server) complete(c *call) error {
 		return errNoResource
 	}
 	c.verb = verbOf(c)
+	q.Verb = c.verb
 	if c.verb == "" || r.Question && c.verb != "create" || r.Computed && c.verb != "get" && c.verb != "list" {
 		return apierrors.NewMethodNotSupported(r.GroupResource(), strings.ToLower(c.req.Method))
 	}

@@ -64,6 +64,8 @@ type Server struct {
 	GitVersion string
 	// Checks are run by the health paths, in order.
 	Checks []Check
+	// Components are the parts of the control plane that ComponentStatuses tell of.
+	Components []Check
 	// Metrics are served beside the server's own.
 	Metrics []prometheus.Collector
 

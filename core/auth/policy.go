@@ -49,6 +49,7 @@ func viewRules() []rbacv1.PolicyRule {
 		allow(read, "policy", "poddisruptionbudgets/status"),
 		allow(read, "networking.k8s.io", "ingresses/status"),
 		allow(read, "discovery.k8s.io", "endpointslices"),
+		allow(read, "resource.k8s.io", "resourceclaims", "resourceclaims/status", "resourceclaimtemplates"),
 	)
 }
 
@@ -61,6 +62,7 @@ func editRules() []rbacv1.PolicyRule {
 		allow([]string{"impersonate"}, "", "serviceaccounts"),
 		allow([]string{"create"}, "apps", "deployments/rollback"),
 		allow(allVerbs, "coordination.k8s.io", "leases"),
+		allow(writeVerbs, "resource.k8s.io", "resourceclaims", "resourceclaimtemplates"),
 	)
 }
 

@@ -201,13 +201,13 @@ func (c *Cache) applyOne(e store.Event) {
 	if len(met) > 0 {
 		entry.Object = met[0].obj
 	} else {
-		obj, err := col.kind().DecodeStored(e.Value)
+		obj, former, err := col.kind().DecodeStored(e.Value)
 		if err != nil {
 			// One object that cannot be read must not take the others with it.
 			slog.Error("cannot decode a stored object", "key", e.Key, "revision", e.Revision, "err", err)
 			return
 		}
-		entry.Object = obj
+		entry.Object, entry.Former = obj, former
 	}
 	entry.Object.SetResourceVersion(formatRevision(e.Revision))
 	col.put(entry)

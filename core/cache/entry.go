@@ -15,7 +15,7 @@ type Entry struct {
 	Revision int64
 	// Object has its type and resourceVersion set.
 	Object api.Object
-	// Former tells that Object was converted, because it is stored in a version in which new objects no longer are.
+	// Former tells that Object is stored in a version or an encoding in which new objects no longer are.
 	Former bool
 
 	json, protobuf atomic.Pointer[[]byte]

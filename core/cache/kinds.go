@@ -20,13 +20,13 @@ func (c *Cache) Use(ctx context.Context, r *api.Resource) error {
 	col := c.Of(r)
 	var entries []*Entry
 	revision, err := c.store.List(ctx, r.Prefix(), func(kv store.KV) error {
-		obj, err := r.DecodeStored(kv.Value)
+		obj, former, err := r.DecodeStored(kv.Value)
 		if err != nil {
 			slog.Error("cannot decode a stored object", "key", kv.Key, "revision", kv.Revision, "err", err)
 			return nil
 		}
 		obj.SetResourceVersion(formatRevision(kv.Revision))
-		entries = append(entries, &Entry{Key: kv.Key, Revision: kv.Revision, Object: obj})
+		entries = append(entries, &Entry{Key: kv.Key, Revision: kv.Revision, Object: obj, Former: former})
 		return nil
 	})
 	if err != nil {

@@ -43,6 +43,7 @@ import (
 	"github.com/gantryio/gantry/controllers/resourcequota"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
 	"github.com/gantryio/gantry/controllers/storageprotection"
+	"github.com/gantryio/gantry/controllers/storageversionmigration"
 	"github.com/gantryio/gantry/controllers/taint"
 	"github.com/gantryio/gantry/controllers/ttlafterfinished"
 	"github.com/gantryio/gantry/controllers/volumebinding"
@@ -79,6 +80,7 @@ type cluster struct {
 	// load is what each running pod is pretended to use, in thousandths of a core.
 	load      atomic.Int64
 	authority *pki.Authority
+	store     *store.Store
 	// backend is where everything leads that is dialed for an APIService.
 	backend string
 }
@@ -96,12 +98,13 @@ func start(t *testing.T) *cluster {
 	if c.authority, err = pki.Open(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
+	c.store = st
 	watched := cache.New(st, c.registry)
 	objects := admission.Reader{Cache: watched, Registry: c.registry}
 	c.quotas = &admission.ResourceQuota{Objects: objects, Write: func(ctx context.Context, q *corev1.ResourceQuota) error { return c.Status().Update(ctx, q) }}
 	srv := &apiserver.Server{
 		Registry: c.registry, Store: st, Cache: watched, ServiceRange: netip.MustParsePrefix("10.96.0.0/16"),
-		Admission:  append(admission.Default(objects), c.quotas, admission.CertificateRequests{May: auth.Masters{}}),
+		Admission:  append(admission.Default(objects), c.quotas, admission.CertificateRequests{May: auth.Masters{}}, admission.ResourceClaims{Objects: objects, May: auth.Masters{}}),
 		Authorizer: auth.Masters{},
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, c.backend)
@@ -196,6 +199,7 @@ func (c *cluster) manager() manager.Manager {
 		},
 		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced, Defined: c.defined},
 		&customresource.Controller{Client: c.Client, Now: time.Now},
+		&storageversionmigration.Controller{Client: c.Client, Stored: c.registry.StoredKind, Now: time.Now},
 		&certificatesigning.Controller{Client: c.Client, Now: time.Now, Sign: c.authority.SignRequest},
 		&serviceaccount.Controller{Client: c.As("serviceaccount-controller"), CA: []byte("certificate")},
 		&garbage.Controller{Client: c.As("garbage-controller"), Recorder: recorder, Kinds: kinds},

@@ -32,8 +32,10 @@ import (
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 	"github.com/gantryio/gantry/core/api/policy"
 	"github.com/gantryio/gantry/core/api/rbac"
+	"github.com/gantryio/gantry/core/api/resource"
 	"github.com/gantryio/gantry/core/api/scheduling"
 	"github.com/gantryio/gantry/core/api/storage"
+	"github.com/gantryio/gantry/core/api/storagemigration"
 )
 
 //go:generate go run ./generate -out ../../../docs/kinds.md
@@ -51,6 +53,7 @@ var register = sync.OnceFunc(func() {
 func Kinds() *api.Registry {
 	register()
 	return api.NewRegistry(
+		core.ComponentStatuses.Resource(),
 		core.ConfigMaps.Resource(),
 		core.Endpoints.Resource(),
 		core.Events.Resource(),
@@ -90,6 +93,8 @@ func Kinds() *api.Registry {
 		batch.CronJobs.Resource(),
 		batch.Jobs.Resource(),
 		certificates.Requests.Resource(),
+		certificates.ClusterTrustBundles.Resource(),
+		certificates.PodCertificateRequests.Resource(),
 		coordination.Leases.Resource(),
 		discovery.EndpointSlices.Resource(),
 		events.Events.Resource(),
@@ -112,6 +117,11 @@ func Kinds() *api.Registry {
 		rbac.ClusterRoles.Resource(),
 		rbac.RoleBindings.Resource(),
 		rbac.Roles.Resource(),
+		resource.DeviceClasses.Resource(),
+		resource.DeviceTaintRules.Resource(),
+		resource.ResourceClaims.Resource(),
+		resource.ResourceClaimTemplates.Resource(),
+		resource.ResourceSlices.Resource(),
 		scheduling.PriorityClasses.Resource(),
 		storage.CSIDrivers.Resource(),
 		storage.CSINodes.Resource(),
@@ -119,5 +129,6 @@ func Kinds() *api.Registry {
 		storage.StorageClasses.Resource(),
 		storage.VolumeAttachments.Resource(),
 		storage.VolumeAttributesClasses.Resource(),
+		storagemigration.Migrations.Resource(),
 	)
 }

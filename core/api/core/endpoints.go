@@ -18,11 +18,9 @@ const maxPrinted = 3
 var Endpoints = api.Kind[corev1.Endpoints]{
 	Version: "v1", Name: "Endpoints", Plural: "endpoints", Singular: "endpoints", Short: []string{"ep"}, Namespaced: true,
 	StoragePrefix: "services/endpoints", CreateOnUpdate: true,
-	Default:  defaultEndpoints,
-	Validate: validateEndpoints,
-	Warn: func(_, _ *corev1.Endpoints) []string {
-		return []string{"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
-	},
+	Default:    defaultEndpoints,
+	Validate:   validateEndpoints,
+	Deprecated: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 	Columns: []api.Column[corev1.Endpoints]{
 		api.NameColumn[corev1.Endpoints](),
 		{Name: "Endpoints", Description: "The ready addresses with their ports.", Cell: func(e *corev1.Endpoints) any { return printEndpoints(e) }},

@@ -31,6 +31,9 @@ func validatePod(p, old *corev1.Pod) field.ErrorList {
 func validatePodWhole(p *corev1.Pod) field.ErrorList {
 	spec := field.NewPath("spec")
 	errs := validatePodSpec(&p.Spec, false, spec)
+	if _, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]; mirror && len(p.Spec.ResourceClaims) > 0 {
+		errs = append(errs, field.Forbidden(field.NewPath(""), "static pods do not support resource claims"))
+	}
 	errs = append(errs, trimmedImages(p.Spec.Containers, spec.Child("containers"))...)
 	errs = append(errs, trimmedImages(p.Spec.InitContainers, spec.Child("initContainers"))...)
 	return errs
@@ -119,16 +122,23 @@ func validatePodClaims(list []corev1.PodResourceClaim, p *field.Path) (sets.Set[
 	names := sets.New[string]()
 	for i, c := range list {
 		at := p.Index(i)
-		if names.Has(c.Name) {
+		if c.Name != "" && names.Has(c.Name) {
 			errs = append(errs, field.Duplicate(at.Child("name"), c.Name))
+		} else {
+			errs = append(errs, requiredDNSLabel(c.Name, at.Child("name"))...)
+			names.Insert(c.Name)
 		}
-		errs = append(errs, requiredDNSLabel(c.Name, at.Child("name"))...)
-		names.Insert(c.Name)
 		switch {
 		case c.ResourceClaimName != nil && c.ResourceClaimTemplateName != nil:
 			errs = append(errs, field.Invalid(at, c, "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"))
 		case c.ResourceClaimName == nil && c.ResourceClaimTemplateName == nil:
 			errs = append(errs, field.Invalid(at, c, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"))
+		}
+		if name := c.ResourceClaimName; name != nil {
+			errs = append(errs, dnsSubdomain(*name, at.Child("resourceClaimName"))...)
+		}
+		if name := c.ResourceClaimTemplateName; name != nil {
+			errs = append(errs, dnsSubdomain(*name, at.Child("resourceClaimTemplateName"))...)
 		}
 	}
 	return names, errs

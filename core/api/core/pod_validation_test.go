@@ -35,6 +35,21 @@ func TestValidatePod(t *testing.T) {
 		{"same name", spec(func(s *corev1.PodSpec) { s.Containers = append(s.Containers, s.Containers[0]) }), []string{"spec.containers[1].name: Duplicate value"}},
 		{"same name as init", spec(func(s *corev1.PodSpec) { s.InitContainers = s.Containers[:1:1] }), []string{"spec.initContainers[0].name: Duplicate value"}},
 		{"pull policy", first(func(c *corev1.Container) { c.ImagePullPolicy = "Sometimes" }), []string{c0 + ".imagePullPolicy: Unsupported value"}},
+		{"claims", spec(func(s *corev1.PodSpec) {
+			s.ResourceClaims = []corev1.PodResourceClaim{{Name: "a", ResourceClaimName: new("c")}, {Name: "b", ResourceClaimTemplateName: new("t")}}
+			s.Containers[0].Resources.Claims = []corev1.ResourceClaim{{Name: "a"}, {Name: "b", Request: "r"}}
+		}), nil},
+		{"bad claims", spec(func(s *corev1.PodSpec) {
+			s.ResourceClaims = []corev1.PodResourceClaim{{}, {Name: "a", ResourceClaimName: new("C")}, {Name: "a", ResourceClaimName: new("c"), ResourceClaimTemplateName: new("T")}}
+			s.Containers[0].Resources.Claims = []corev1.ResourceClaim{{Name: "a"}, {Name: "a"}, {Name: "z"}}
+		}), []string{
+			"spec.resourceClaims[0].name: Required value", "spec.resourceClaims[0]: Invalid value", "spec.resourceClaims[1].resourceClaimName: Invalid value", "spec.resourceClaims[2].name: Duplicate value",
+			"spec.resourceClaims[2]: Invalid value", "spec.resourceClaims[2].resourceClaimTemplateName: Invalid value", c0 + ".resources.claims[1]: Duplicate value", c0 + ".resources.claims[2].name: Not found",
+		}},
+		{"static pod with claims", func(p *corev1.Pod) {
+			p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"}
+			p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "a", ResourceClaimName: new("c")}}
+		}, []string{"[]: Forbidden"}},
 		{"restart policy", spec(func(s *corev1.PodSpec) { s.RestartPolicy = "Maybe" }), []string{"spec.restartPolicy: Unsupported value"}},
 		{"port range", first(func(c *corev1.Container) { c.Ports = []corev1.ContainerPort{{ContainerPort: 70000}} }), []string{c0 + ".ports[0].containerPort: Invalid value"}},
 		{"no port", first(func(c *corev1.Container) { c.Ports = []corev1.ContainerPort{{Name: "x"}} }), []string{c0 + ".ports[0].containerPort: Required value"}},

@@ -109,6 +109,7 @@ func validateDriver(s *corev1.VolumeSource, p *field.Path) field.ErrorList {
 		if t == nil {
 			return field.ErrorList{field.Required(at, "")}
 		}
+		errs = append(errs, ValidateTemplateMetadata(&t.ObjectMeta, at.Child("metadata"))...)
 		if len(t.Spec.AccessModes) == 0 {
 			errs = append(errs, field.Required(at.Child("spec", "accessModes"), "at least 1 access mode is required"))
 		}
