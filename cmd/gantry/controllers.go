@@ -35,6 +35,7 @@ import (
 	"github.com/gantryio/gantry/controllers/pluginswap"
 	"github.com/gantryio/gantry/controllers/resourcequota"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
+	"github.com/gantryio/gantry/controllers/servicecidr"
 	"github.com/gantryio/gantry/controllers/storageprotection"
 	"github.com/gantryio/gantry/controllers/storageversionmigration"
 	"github.com/gantryio/gantry/controllers/taint"
@@ -139,6 +140,12 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 			Client: s.client, // the server's own, which may register anything
 			Now:    time.Now, Builtin: s.versions(false), Computed: s.versions(true), Check: s.api.CheckAPIService,
 		}
+	})
+	add("service-cidrs-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
+		return &servicecidr.Ranges{Client: c, Now: time.Now}
+	})
+	add("ipaddress-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &servicecidr.Addresses{Client: c, Recorder: r, Now: time.Now}
 	})
 	add("storage-version-migrator-controller", func(ctrlclient.Client, record.EventRecorder) controller {
 		return &storageversionmigration.Controller{Client: s.client, Stored: s.registry.StoredKind, Now: time.Now} // the server's own, which may write anything

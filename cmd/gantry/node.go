@@ -49,6 +49,7 @@ type node struct {
 	attach    *attach.Server
 	agent     *agent.Agent
 	services  *service.Controller
+	api       ctrlclient.WithWatch
 	roster    *roster.Roster
 	podCIDRs  atomic.Pointer[[]netip.Prefix]
 	// handover is nil where nothing is served.
@@ -84,7 +85,7 @@ func openNode(c *config) (*node, error) {
 
 // assemble puts the rest of the node together.
 func (n *node) assemble(authority *pki.Authority, conn connection) error {
-	n.authority = authority
+	n.authority, n.api = authority, conn.api
 	bin, err := binDir()
 	if err != nil {
 		return err
@@ -270,6 +271,7 @@ func (n *node) parts() []run.Part {
 		{Name: "agent", Runner: n.agent},
 		{Name: "roster", Runner: n.roster},
 		{Name: "services", Runner: n.services},
+		{Name: "service ranges", Runner: run.Func(n.guardRanges)},
 	}
 }
 

@@ -44,6 +44,9 @@ func (s *Server) Bootstrap(ctx context.Context, address string, port int32) erro
 			return err
 		}
 	}
+	if err := s.bootstrapAddresses(ctx); err != nil {
+		return err
+	}
 	for _, obj := range s.kubernetesService(address, port) {
 		if err := s.ensure(ctx, obj); err != nil {
 			return err

@@ -78,13 +78,18 @@ func (s *Server) createNamed(ctx context.Context, q *api.Request, obj api.Object
 	if r.Prepare != nil {
 		r.Prepare(obj, nil)
 	}
-	release, err := s.allocate(ctx, q, obj, nil)
-	if err != nil {
-		return nil, err
+	chosen := chosenAddress(obj)
+	for {
+		release, err := s.allocate(ctx, q, obj, nil)
+		if err != nil {
+			return nil, err
+		}
+		entry, err := s.validateAndCreate(ctx, q, attrs, obj)
+		release(err == nil && !q.DryRun)
+		if again, err := retakes(q, obj, chosen, err); !again {
+			return entry, err
+		}
 	}
-	entry, err := s.validateAndCreate(ctx, q, attrs, obj)
-	release(err == nil && !q.DryRun)
-	return entry, err
 }
 
 func (s *Server) validateAndCreate(ctx context.Context, q *api.Request, attrs *admission.Attributes, obj api.Object) (*cache.Entry, error) {
@@ -160,9 +165,19 @@ func (s *Server) write(ctx context.Context, q *api.Request, obj api.Object, revi
 	if q.DryRun {
 		return &cache.Entry{Key: key, Revision: revision, Object: obj}, nil
 	}
+	with, err := s.companions(obj, s.storedService(q, revision))
+	if err != nil {
+		return nil, err
+	}
 	expected := s.Cache.Expect(key, value, obj)
 	defer expected.Drop()
-	if revision == 0 {
+	if len(with) > 0 {
+		defer s.expect(with)()
+		_, err = s.commit(ctx, store.Change{Key: key, Value: value, Revision: revision}, with)
+		if revision == 0 && errors.Is(err, store.ErrConflict) {
+			err = store.ErrExists
+		}
+	} else if revision == 0 {
 		_, err = s.Store.Create(ctx, key, value, r.TTLSeconds)
 	} else {
 		_, err = s.Store.Update(ctx, key, value, revision, r.TTLSeconds)
@@ -181,7 +196,10 @@ func (s *Server) write(ctx context.Context, q *api.Request, obj api.Object, revi
 // storeError turns an error of the store into a status.
 func storeError(q *api.Request, err error) error {
 	gr := q.Spoken().GroupResource()
+	var taken addressTaken
 	switch {
+	case errors.As(err, &taken):
+		return taken
 	case errors.Is(err, store.ErrExists):
 		return apierrors.NewAlreadyExists(gr, q.Name)
 	case errors.Is(err, store.ErrConflict):

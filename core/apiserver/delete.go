@@ -13,6 +13,7 @@ import (
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/cache"
+	"github.com/gantryio/gantry/core/store"
 )
 
 // Delete removes an object or marks it as being deleted; the second result tells that it is gone, and the
@@ -138,7 +139,16 @@ func (s *Server) remove(ctx context.Context, q *api.Request, obj api.Object, rev
 	if q.DryRun {
 		return last, nil
 	}
-	deleted, err := s.Store.Delete(ctx, q.Key(), revision)
+	with, err := s.companions(nil, obj)
+	if err != nil {
+		return nil, err
+	}
+	var deleted int64
+	if len(with) > 0 {
+		deleted, err = s.commit(ctx, store.Change{Key: q.Key(), Revision: revision}, with)
+	} else {
+		deleted, err = s.Store.Delete(ctx, q.Key(), revision)
+	}
 	if err != nil {
 		return nil, storeError(q, err)
 	}

@@ -90,7 +90,20 @@ func (testers) Authorize(_ context.Context, a authorizer.Attributes) (authorizer
 	return authorizer.DecisionNoOpinion, "", nil
 }
 
-func startCluster(dir string) (*cluster, func(), error) {
+func startCluster(dir string) (*cluster, func(), error) { return startClusterWith(dir, "10.96.0.0/24") }
+
+// startedWith is a cluster with a service range of its own.
+func startedWith(t *testing.T, serviceRange string) *cluster {
+	t.Helper()
+	c, stop, err := startClusterWith(t.TempDir(), serviceRange)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return c
+}
+
+func startClusterWith(dir, serviceRange string) (*cluster, func(), error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &cluster{}
 	var err error
@@ -136,7 +149,7 @@ func startCluster(dir string) (*cluster, func(), error) {
 		Registry: registry, Store: c.store, Cache: c.cache,
 		Authenticator: auth.Certificates{},
 		Authorizer:    auth.Chain{auth.Masters{}, auth.Nodes{References: references{}}, testers{}},
-		ServiceRange:  netip.MustParsePrefix("10.96.0.0/24"),
+		ServiceRange:  netip.MustParsePrefix(serviceRange),
 		NodePorts:     [2]int32{30000, 30015},
 		MaxInFlight:   600,
 		OpenAPI:       openapi.Handler{},

@@ -23,6 +23,7 @@ import (
 	"github.com/gantryio/gantry/core/apiserver/usage"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
+	"github.com/gantryio/gantry/core/store"
 )
 
 // Store is what the server needs of core/store.
@@ -30,6 +31,7 @@ type Store interface {
 	Create(ctx context.Context, key string, value []byte, ttlSeconds int64) (int64, error)
 	Update(ctx context.Context, key string, value []byte, revision, ttlSeconds int64) (int64, error)
 	Delete(ctx context.Context, key string, revision int64) (int64, error)
+	Commit(ctx context.Context, changes []store.Change) (int64, error)
 }
 
 // Server answers requests; its zero value with the exported fields set works after [Server.Init].
@@ -52,7 +54,7 @@ type Server struct {
 	ClientCA   []byte
 	// Dial connects to aggregated API servers; connections are made directly when nil.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// ServiceRange is where cluster IPs come from.
+	// ServiceRange is where cluster IPs come from: that of the ServiceCIDR "kubernetes", beside which others may be made.
 	ServiceRange netip.Prefix
 	// NodePorts is the first and the last node port; 30000 to 32767 when zero.
 	NodePorts [2]int32
@@ -75,7 +77,6 @@ type Server struct {
 	aggregation aggregation
 	swagger     swagger
 	conversions func() (*webhookutil.ClientManager, error) // made when the first definition needs it
-	ips         *ipAllocator
 	ports       *portAllocator
 	subs        map[subresource]subHandler
 	internals   admission.Chain // those of Admission that ask nobody
@@ -94,7 +95,6 @@ func (s *Server) Init() {
 	s.overload.init(s)
 	s.aggregation.remotes.Store(&remotes{})
 	s.announce()
-	s.ips = newIPAllocator(s.ServiceRange)
 	if s.NodePorts == [2]int32{} {
 		s.NodePorts = [2]int32{30000, 32767}
 	}

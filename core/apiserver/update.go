@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -101,6 +102,7 @@ func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cach
 // replace runs one attempt: it prepares and validates obj against the entry and writes it over it.
 func (s *Server) replace(ctx context.Context, q *api.Request, obj api.Object, entry *cache.Entry) (*cache.Entry, error) {
 	r, old := q.Resource, entry.Object
+	chosen := chosenAddress(obj)
 	if r.Default != nil {
 		r.Default(obj)
 	}
@@ -119,6 +121,13 @@ func (s *Server) replace(ctx context.Context, q *api.Request, obj api.Object, en
 	}
 	out, err := s.validateAndReplace(ctx, q, attrs, entry)
 	release(err == nil && !q.DryRun)
+	var taken addressTaken
+	if errors.As(err, &taken) {
+		err = taken.status(q)
+		if !chosen {
+			err = errChanged(q) // it is tried again, with another address
+		}
+	}
 	return out, err
 }
 

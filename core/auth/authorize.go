@@ -63,7 +63,7 @@ var agentRules = []rule{
 	{[]string{"/pods/status"}, []string{"update", "patch"}},
 	{[]string{"/pods/eviction"}, []string{"create"}},
 	{[]string{"/configmaps", "/secrets"}, read},
-	{[]string{"/services", "/endpoints", "discovery.k8s.io/endpointslices", "node.k8s.io/runtimeclasses"}, read},
+	{[]string{"/services", "/endpoints", "discovery.k8s.io/endpointslices", "networking.k8s.io/servicecidrs", "node.k8s.io/runtimeclasses"}, read},
 	{[]string{"/namespaces", "/serviceaccounts"}, []string{"get"}},
 	{[]string{"/serviceaccounts/token"}, []string{"create"}},
 	{[]string{"/events"}, []string{"create", "update", "patch"}},

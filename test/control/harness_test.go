@@ -42,6 +42,7 @@ import (
 	"github.com/gantryio/gantry/controllers/node"
 	"github.com/gantryio/gantry/controllers/resourcequota"
 	"github.com/gantryio/gantry/controllers/serviceaccount"
+	"github.com/gantryio/gantry/controllers/servicecidr"
 	"github.com/gantryio/gantry/controllers/storageprotection"
 	"github.com/gantryio/gantry/controllers/storageversionmigration"
 	"github.com/gantryio/gantry/controllers/taint"
@@ -200,6 +201,8 @@ func (c *cluster) manager() manager.Manager {
 		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced, Defined: c.defined},
 		&customresource.Controller{Client: c.Client, Now: time.Now},
 		&storageversionmigration.Controller{Client: c.Client, Stored: c.registry.StoredKind, Now: time.Now},
+		&servicecidr.Ranges{Client: c.As("service-cidrs-controller"), Now: c.clock},
+		&servicecidr.Addresses{Client: c.As("ipaddress-controller"), Recorder: recorder, Now: c.clock},
 		&certificatesigning.Controller{Client: c.Client, Now: time.Now, Sign: c.authority.SignRequest},
 		&serviceaccount.Controller{Client: c.As("serviceaccount-controller"), CA: []byte("certificate")},
 		&garbage.Controller{Client: c.As("garbage-controller"), Recorder: recorder, Kinds: kinds},

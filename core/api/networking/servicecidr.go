@@ -6,7 +6,6 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/validation"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -18,9 +17,6 @@ var ServiceCIDRs = api.Kind[networkingv1.ServiceCIDR]{
 	Group: "networking.k8s.io", Version: "v1", Name: "ServiceCIDR", Plural: "servicecidrs",
 	Subresources: api.Status,
 	Validate:     validateServiceCIDR,
-	ValidateStatus: func(c, _ *networkingv1.ServiceCIDR) field.ErrorList {
-		return metavalidation.ValidateConditions(c.Status.Conditions, field.NewPath("status", "conditions"))
-	},
 	Columns: []api.Column[networkingv1.ServiceCIDR]{
 		api.NameColumn[networkingv1.ServiceCIDR](),
 		{Name: "CIDRs", Description: "The ranges of cluster IPs.", Cell: func(c *networkingv1.ServiceCIDR) any { return strings.Join(c.Spec.CIDRs, ",") }},
