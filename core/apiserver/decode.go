@@ -100,7 +100,7 @@ func decodeBody(mediaType string, data []byte, obj runtime.Object, t target, str
 	switch mediaType {
 	case typeProtobuf:
 		if !api.HasProtobuf(obj) {
-			return errUnknownFormat(typeJSON, typeYAML)
+			return errUnknownFormat(typeJSON, typeYAML, typeCBOR)
 		}
 		return decodeProtobuf(data, obj, t.gvk)
 	case typeYAML, "application/x-yaml", "text/yaml":
@@ -108,9 +108,14 @@ func decodeBody(mediaType string, data []byte, obj runtime.Object, t target, str
 		if data, err = toJSON(data, strict, warn); err != nil {
 			return err
 		}
+	case typeCBOR:
+		var err error
+		if data, err = fromCBOR(data); err != nil {
+			return err
+		}
 	case typeJSON:
 	default:
-		return errUnknownFormat(typeJSON, typeYAML, typeProtobuf)
+		return errUnknownFormat(typeJSON, typeYAML, typeProtobuf, typeCBOR)
 	}
 	return decodeJSON(data, obj, t, strict, warn)
 }

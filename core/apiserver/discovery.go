@@ -233,7 +233,7 @@ func (s *Server) serveDiscovery(w http.ResponseWriter, req *http.Request, path s
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		send(w, aggregatedType, http.StatusOK, doc.data)
+		sendDocument(w, req, aggregatedType, doc.data)
 		return
 	}
 	data, ok := known.plain[path]
@@ -241,7 +241,7 @@ func (s *Server) serveDiscovery(w http.ResponseWriter, req *http.Request, path s
 		s.fail(w, jsonView, errNoResource)
 		return
 	}
-	send(w, typeJSON, http.StatusOK, data)
+	sendDocument(w, req, typeJSON, data)
 }
 
 func mustJSON(v any) []byte {

@@ -201,6 +201,11 @@ func (s *Server) complete(c *call) error {
 	return c.writeOptions()
 }
 
+// applies tells the media types of server-side apply.
+func applies(mediaType string) bool {
+	return mediaType == string(types.ApplyYAMLPatchType) || mediaType == string(types.ApplyCBORPatchType)
+}
+
 // writeOptions reads what all writes have in common.
 func (c *call) writeOptions() error {
 	if c.query != nil {
@@ -209,7 +214,7 @@ func (c *call) writeOptions() error {
 		}
 		c.q.DryRun = len(c.query["dryRun"]) > 0
 	}
-	apply := c.req.Method == http.MethodPatch && contentType(c.req) == string(types.ApplyYAMLPatchType)
+	apply := c.req.Method == http.MethodPatch && applies(contentType(c.req))
 	if c.q.Manager == "" && !apply {
 		c.q.Manager = managerFromAgent(c.req.UserAgent())
 	}

@@ -12,7 +12,7 @@ import (
 
 // view is the form in which a client wants objects.
 type view struct {
-	// format is one of the three media types.
+	// format is one of the four media types.
 	format string
 	// as is "", Table, PartialObjectMetadata or PartialObjectMetadataList.
 	as     string
@@ -40,6 +40,13 @@ func negotiate(req *http.Request, protobuf, object bool) (view, error) {
 			v.format = typeYAML
 		case typeProtobuf:
 			v.format = typeProtobuf
+		case typeCBOR:
+			v.format = typeCBOR
+		case typeCBORSequence:
+			if !queryBool(req.URL.Query(), "watch") {
+				continue
+			}
+			v.format = typeCBOR
 		default:
 			continue
 		}
@@ -62,4 +69,4 @@ func servesAs(as, group, version string) bool {
 }
 
 var errNotAcceptable = apierrors.NewGenericServerResponse(http.StatusNotAcceptable, "", schema.GroupResource{}, "",
-	"only the following media types are accepted: "+strings.Join([]string{typeJSON, typeYAML, typeProtobuf}, ", "), 0, false)
+	"only the following media types are accepted: "+strings.Join([]string{typeJSON, typeYAML, typeProtobuf, typeCBOR}, ", "), 0, false)

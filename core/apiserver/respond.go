@@ -29,6 +29,9 @@ func encode(v view, obj runtime.Object) ([]byte, error) {
 			return api.Envelope(&u, raw), nil
 		}
 	}
+	if v.format == typeCBOR {
+		return encodeCBOR(obj)
+	}
 	data, err := fastjson.Append(nil, obj)
 	if err != nil {
 		return nil, err
@@ -70,6 +73,8 @@ func encodeEntry(v view, r *api.Resource, e *cache.Entry, o tableOptions) ([]byt
 			return nil, err
 		}
 		return r.Envelope(raw), nil
+	case v.format == typeCBOR:
+		return e.CBOR()
 	}
 	data, err := e.JSON()
 	if err != nil {
@@ -193,6 +198,8 @@ func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
 		data, err = encode(c.view, list)
 	case c.view.format == typeProtobuf:
 		data, err = protobufList(r, meta, items)
+	case c.view.format == typeCBOR:
+		data, err = cborList(r, meta, items)
 	default:
 		if data, err = jsonList(r, meta, items); err == nil {
 			data, err = c.view.dress(data)

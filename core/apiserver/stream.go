@@ -68,8 +68,11 @@ type frames struct {
 
 func (f *frames) begin() {
 	format := f.c.view.format
-	if format == typeProtobuf {
+	switch format {
+	case typeProtobuf:
 		format += ";stream=watch"
+	case typeCBOR:
+		format = typeCBORSequence
 	}
 	f.out.Header().Set("Content-Type", format)
 	f.out.Header().Set("Cache-Control", "no-cache, private")
@@ -188,6 +191,12 @@ func (v view) plain() view {
 }
 
 func (f *frames) frame(kind watch.EventType, data []byte) {
+	if f.c.view.format == typeCBOR {
+		if event, err := cborFrame(kind, data); err == nil {
+			f.buf = append(f.buf, event...)
+		}
+		return
+	}
 	if f.c.view.format != typeProtobuf {
 		f.buf = append(append(append(f.buf, `{"type":"`...), kind...), `","object":`...)
 		f.buf = append(append(f.buf, data...), "}\n"...)

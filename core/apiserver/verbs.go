@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
@@ -103,14 +104,17 @@ func okOrCreated(created bool) int {
 func (c *call) readPatch() (api.Patch, error) {
 	p := api.Patch{Type: types.PatchType(contentType(c.req))}
 	switch p.Type {
-	case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType:
+	case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType, types.ApplyCBORPatchType:
 	default:
 		return p, errPatchType
 	}
 	p.Validation = fieldValidation(c.query.Get("fieldValidation"))
 	p.Force = queryBool(c.query, "force")
 	var err error
-	p.Data, err = readBody(c.req)
+	if p.Data, err = readBody(c.req); err == nil && p.Type == types.ApplyCBORPatchType {
+		p.Type = types.ApplyYAMLPatchType // of which JSON is a part
+		p.Data, err = fromCBOR(p.Data)
+	}
 	return p, err
 }
 
@@ -157,6 +161,10 @@ func decodeDeleteOptions(mediaType string, data []byte, opts *metav1.DeleteOptio
 		}
 		data = u.Raw
 		if err := opts.Unmarshal(data); err != nil {
+			return apierrors.NewBadRequest(err.Error())
+		}
+	case typeCBOR:
+		if err := direct.Unmarshal(data, opts); err != nil {
 			return apierrors.NewBadRequest(err.Error())
 		}
 	default:

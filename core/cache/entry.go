@@ -1,8 +1,12 @@
 package cache
 
 import (
+	"bytes"
 	"fmt"
 	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
 
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/fastjson"
@@ -18,8 +22,8 @@ type Entry struct {
 	// Former tells that Object is stored in a version or an encoding in which new objects no longer are.
 	Former bool
 
-	json, protobuf atomic.Pointer[[]byte]
-	asked          atomic.Bool
+	json, protobuf, cbor atomic.Pointer[[]byte]
+	asked                atomic.Bool
 }
 
 // JSON returns the object as a JSON object without a line end.
@@ -40,6 +44,24 @@ func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
 // Protobuf returns the message without its envelope.
 func (e *Entry) Protobuf() ([]byte, error) {
 	return once(&e.protobuf, func() ([]byte, error) { return api.MarshalProtobuf(e.Object) })
+}
+
+// CBORPrefix is the tag with which every CBOR body of Kubernetes begins.
+var CBORPrefix = []byte{0xd9, 0xd9, 0xf7}
+
+// CBOR returns the object with the tag before it.
+func (e *Entry) CBOR() ([]byte, error) {
+	return once(&e.cbor, func() ([]byte, error) {
+		var v any = e.Object
+		if u, ok := e.Object.(runtime.Unstructured); ok {
+			v = u.UnstructuredContent()
+		}
+		data, err := direct.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		return append(bytes.Clone(CBORPrefix), data...), nil
+	})
 }
 
 // once may encode twice when two ask at the same time; both then share one result.
