@@ -15,6 +15,7 @@ import (
 // MutatingAdmissionPolicies is all that the server, the printer and the docs know of MutatingAdmissionPolicy.
 var MutatingAdmissionPolicies = api.Kind[admissionv1.MutatingAdmissionPolicy]{
 	Group: group, Version: "v1", Name: "MutatingAdmissionPolicy", Plural: "mutatingadmissionpolicies",
+	Earlier:    []string{"admissionregistration.k8s.io/v1alpha1", "admissionregistration.k8s.io/v1beta1"},
 	Categories: []string{"api-extensions"},
 	Generation: true, UnconditionalUpdateForbidden: true,
 	Default: func(p *admissionv1.MutatingAdmissionPolicy) {

@@ -10,6 +10,7 @@ import (
 // MutatingAdmissionPolicyBindings is all that the server, the printer and the docs know of MutatingAdmissionPolicyBinding.
 var MutatingAdmissionPolicyBindings = api.Kind[admissionv1.MutatingAdmissionPolicyBinding]{
 	Group: group, Version: "v1", Name: "MutatingAdmissionPolicyBinding", Plural: "mutatingadmissionpolicybindings",
+	Earlier:    []string{"admissionregistration.k8s.io/v1alpha1", "admissionregistration.k8s.io/v1beta1"},
 	Categories: []string{"api-extensions"},
 	Generation: true, UnconditionalUpdateForbidden: true,
 	Default: func(b *admissionv1.MutatingAdmissionPolicyBinding) { defaultMatch(b.Spec.MatchResources) },

@@ -10,6 +10,7 @@ import (
 // MutatingWebhookConfigurations is all that the server, the printer and the docs know of MutatingWebhookConfiguration.
 var MutatingWebhookConfigurations = api.Kind[admissionv1.MutatingWebhookConfiguration]{
 	Group: group, Version: "v1", Name: "MutatingWebhookConfiguration", Plural: "mutatingwebhookconfigurations",
+	Earlier:    []string{"admissionregistration.k8s.io/v1beta1"},
 	Categories: []string{"api-extensions"},
 	Generation: true, UnconditionalUpdateForbidden: true,
 	Default: func(c *admissionv1.MutatingWebhookConfiguration) {

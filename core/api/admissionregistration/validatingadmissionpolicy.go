@@ -25,6 +25,7 @@ const (
 // ValidatingAdmissionPolicies is all that the server, the printer and the docs know of ValidatingAdmissionPolicy.
 var ValidatingAdmissionPolicies = api.Kind[admissionv1.ValidatingAdmissionPolicy]{
 	Group: group, Version: "v1", Name: "ValidatingAdmissionPolicy", Plural: "validatingadmissionpolicies",
+	Earlier:      []string{"admissionregistration.k8s.io/v1alpha1", "admissionregistration.k8s.io/v1beta1"},
 	Categories:   []string{"api-extensions"},
 	Subresources: api.Status,
 	Generation:   true, UnconditionalUpdateForbidden: true,

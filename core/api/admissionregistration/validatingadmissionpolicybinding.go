@@ -12,6 +12,7 @@ import (
 // ValidatingAdmissionPolicyBindings is all that the server, the printer and the docs know of ValidatingAdmissionPolicyBinding.
 var ValidatingAdmissionPolicyBindings = api.Kind[admissionv1.ValidatingAdmissionPolicyBinding]{
 	Group: group, Version: "v1", Name: "ValidatingAdmissionPolicyBinding", Plural: "validatingadmissionpolicybindings",
+	Earlier:    []string{"admissionregistration.k8s.io/v1alpha1", "admissionregistration.k8s.io/v1beta1"},
 	Categories: []string{"api-extensions"},
 	Generation: true, UnconditionalUpdateForbidden: true,
 	Default: func(b *admissionv1.ValidatingAdmissionPolicyBinding) { defaultMatch(b.Spec.MatchResources) },

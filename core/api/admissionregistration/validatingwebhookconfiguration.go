@@ -10,6 +10,7 @@ import (
 // ValidatingWebhookConfigurations is all that the server, the printer and the docs know of ValidatingWebhookConfiguration.
 var ValidatingWebhookConfigurations = api.Kind[admissionv1.ValidatingWebhookConfiguration]{
 	Group: group, Version: "v1", Name: "ValidatingWebhookConfiguration", Plural: "validatingwebhookconfigurations",
+	Earlier:    []string{"admissionregistration.k8s.io/v1beta1"},
 	Categories: []string{"api-extensions"},
 	Generation: true, UnconditionalUpdateForbidden: true,
 	Default: func(c *admissionv1.ValidatingWebhookConfiguration) {

@@ -15,6 +15,7 @@ import (
 // ControllerRevisions is all that the server, the printer and the docs know of ControllerRevision.
 var ControllerRevisions = api.Kind[appsv1.ControllerRevision]{
 	Group: "apps", Version: "v1", Name: "ControllerRevision", Plural: "controllerrevisions", Namespaced: true,
+	Earlier:  []string{"apps/v1beta1", "apps/v1beta2"},
 	Validate: validateControllerRevision,
 	Columns: []api.Column[appsv1.ControllerRevision]{
 		api.NameColumn[appsv1.ControllerRevision](),

@@ -18,6 +18,7 @@ import (
 // DaemonSets is all that the server, the printer and the docs know of DaemonSet.
 var DaemonSets = api.Kind[appsv1.DaemonSet]{
 	Group: "apps", Version: "v1", Name: "DaemonSet", Plural: "daemonsets", Short: []string{"ds"},
+	Earlier:    []string{"apps/v1beta2"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true,
 	Subresources:   api.Status,
 	StatusMetadata: true,

@@ -19,6 +19,7 @@ const (
 // Deployments is all that the server, the printer and the docs know of Deployment.
 var Deployments = api.Kind[appsv1.Deployment]{
 	Group: "apps", Version: "v1", Name: "Deployment", Plural: "deployments", Short: []string{"deploy"},
+	Earlier:    []string{"apps/v1beta2"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true,
 	Subresources: api.StatusAndScale,
 	Scale: &api.Scale[appsv1.Deployment]{

@@ -13,6 +13,7 @@ import (
 // ReplicaSets is all that the server, the printer and the docs know of ReplicaSet.
 var ReplicaSets = api.Kind[appsv1.ReplicaSet]{
 	Group: "apps", Version: "v1", Name: "ReplicaSet", Plural: "replicasets", Short: []string{"rs"},
+	Earlier:    []string{"apps/v1beta2"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true,
 	Subresources: api.StatusAndScale, StatusMetadata: true,
 	Scale: &api.Scale[appsv1.ReplicaSet]{

@@ -14,6 +14,7 @@ import (
 // StatefulSets is all that the server, the printer and the docs know of StatefulSet.
 var StatefulSets = api.Kind[appsv1.StatefulSet]{
 	Group: "apps", Version: "v1", Name: "StatefulSet", Plural: "statefulsets", Short: []string{"sts"},
+	Earlier:    []string{"apps/v1beta1", "apps/v1beta2"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true,
 	Subresources: api.StatusAndScale, StatusMetadata: true,
 	Scale: &api.Scale[appsv1.StatefulSet]{

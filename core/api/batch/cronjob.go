@@ -15,6 +15,7 @@ const (
 // CronJobs is all that the server, the printer and the docs know of CronJob.
 var CronJobs = api.Kind[batchv1.CronJob]{
 	Group: "batch", Version: "v1", Name: "CronJob", Plural: "cronjobs", Short: []string{"cj"}, Categories: []string{"all"},
+	Earlier:    []string{"batch/v1beta1"},
 	Namespaced: true, Generation: true, Subresources: api.Status, StatusMetadata: true,
 	Default:  defaultCronJob,
 	Validate: validateCronJob,

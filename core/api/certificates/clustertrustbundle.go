@@ -21,7 +21,7 @@ const maxTrustBundle = 1 << 20
 // ClusterTrustBundles is all that the server, the printer and the docs know of ClusterTrustBundle.
 var ClusterTrustBundles = api.Kind[trustBundle]{
 	Group: "certificates.k8s.io", Version: "v1", Name: "ClusterTrustBundle", Plural: "clustertrustbundles",
-	Earlier: []string{"certificates.k8s.io/v1beta1"}, UnconditionalUpdateForbidden: true,
+	Earlier: []string{"certificates.k8s.io/v1alpha1", "certificates.k8s.io/v1beta1"}, UnconditionalUpdateForbidden: true,
 	// What a name must look like depends on the signer.
 	ValidateName: func(string, bool) []string { return nil },
 	Validate:     validateTrustBundle,

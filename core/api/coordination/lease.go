@@ -14,6 +14,7 @@ import (
 // Leases is all that the server, the printer and the docs know of Lease.
 var Leases = api.Kind[coordinationv1.Lease]{
 	Group: "coordination.k8s.io", Version: "v1", Name: "Lease", Plural: "leases", Namespaced: true,
+	Earlier:                      []string{"coordination.k8s.io/v1beta1"},
 	UnconditionalUpdateForbidden: true, CreateOnUpdate: true,
 	Validate: validateLease,
 	Columns: []api.Column[coordinationv1.Lease]{

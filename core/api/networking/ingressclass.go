@@ -15,6 +15,7 @@ const maxController = 250
 // IngressClasses is all that the server, the printer and the docs know of IngressClass.
 var IngressClasses = api.Kind[networkingv1.IngressClass]{
 	Group: "networking.k8s.io", Version: "v1", Name: "IngressClass", Plural: "ingressclasses",
+	Earlier:    []string{"networking.k8s.io/v1beta1"},
 	Generation: true,
 	Default: func(c *networkingv1.IngressClass) {
 		if p := c.Spec.Parameters; p != nil && p.Scope == nil {

@@ -15,6 +15,7 @@ import (
 // IPAddresses is all that the server, the printer and the docs know of IPAddress.
 var IPAddresses = api.Kind[networkingv1.IPAddress]{
 	Group: "networking.k8s.io", Version: "v1", Name: "IPAddress", Plural: "ipaddresses", Short: []string{"ip"},
+	Earlier:      []string{"networking.k8s.io/v1beta1"},
 	ValidateName: validateAddressName,
 	Validate:     validateIPAddress,
 	Columns: []api.Column[networkingv1.IPAddress]{

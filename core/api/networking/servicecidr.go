@@ -15,6 +15,7 @@ import (
 // ServiceCIDRs is all that the server, the printer and the docs know of ServiceCIDR.
 var ServiceCIDRs = api.Kind[networkingv1.ServiceCIDR]{
 	Group: "networking.k8s.io", Version: "v1", Name: "ServiceCIDR", Plural: "servicecidrs",
+	Earlier:      []string{"networking.k8s.io/v1beta1"},
 	Subresources: api.Status,
 	Validate:     validateServiceCIDR,
 	Columns: []api.Column[networkingv1.ServiceCIDR]{

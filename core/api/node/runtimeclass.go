@@ -16,6 +16,7 @@ import (
 // RuntimeClasses is all that the server, the printer and the docs know of RuntimeClass.
 var RuntimeClasses = api.Kind[nodev1.RuntimeClass]{
 	Group: "node.k8s.io", Version: "v1", Name: "RuntimeClass", Plural: "runtimeclasses",
+	Earlier:                      []string{"node.k8s.io/v1beta1"},
 	UnconditionalUpdateForbidden: true,
 	Validate:                     validateRuntimeClass,
 	Columns: []api.Column[nodev1.RuntimeClass]{

@@ -14,6 +14,7 @@ import (
 // RoleBindings is all that the server, the printer and the docs know of RoleBinding.
 var RoleBindings = api.Kind[rbacv1.RoleBinding]{
 	Group: rbacv1.GroupName, Version: "v1", Name: "RoleBinding", Plural: "rolebindings",
+	Earlier:      []string{"rbac.authorization.k8s.io/v1beta1"},
 	Namespaced:   true,
 	ValidateName: path.ValidatePathSegmentName,
 	Default: func(b *rbacv1.RoleBinding) {
@@ -38,6 +39,7 @@ var RoleBindings = api.Kind[rbacv1.RoleBinding]{
 // ClusterRoleBindings is all that the server, the printer and the docs know of ClusterRoleBinding.
 var ClusterRoleBindings = api.Kind[rbacv1.ClusterRoleBinding]{
 	Group: rbacv1.GroupName, Version: "v1", Name: "ClusterRoleBinding", Plural: "clusterrolebindings",
+	Earlier:      []string{"rbac.authorization.k8s.io/v1beta1"},
 	ValidateName: path.ValidatePathSegmentName,
 	Default: func(b *rbacv1.ClusterRoleBinding) {
 		defaultRef(&b.RoleRef)

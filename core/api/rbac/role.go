@@ -15,6 +15,7 @@ import (
 // Roles is all that the server, the printer and the docs know of Role.
 var Roles = api.Kind[rbacv1.Role]{
 	Group: rbacv1.GroupName, Version: "v1", Name: "Role", Plural: "roles",
+	Earlier:      []string{"rbac.authorization.k8s.io/v1beta1"},
 	Namespaced:   true,
 	ValidateName: path.ValidatePathSegmentName,
 	Validate: func(r, _ *rbacv1.Role) field.ErrorList {
@@ -29,6 +30,7 @@ var Roles = api.Kind[rbacv1.Role]{
 // ClusterRoles is all that the server, the printer and the docs know of ClusterRole.
 var ClusterRoles = api.Kind[rbacv1.ClusterRole]{
 	Group: rbacv1.GroupName, Version: "v1", Name: "ClusterRole", Plural: "clusterroles",
+	Earlier:      []string{"rbac.authorization.k8s.io/v1beta1"},
 	ValidateName: path.ValidatePathSegmentName,
 	Validate: func(r, _ *rbacv1.ClusterRole) field.ErrorList {
 		errs := validateRules(r.Rules, false, field.NewPath("rules"))

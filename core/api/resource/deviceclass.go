@@ -11,7 +11,7 @@ import (
 // DeviceClasses is all that the server, the printer and the docs know of DeviceClass.
 var DeviceClasses = api.Kind[resourcev1.DeviceClass]{
 	Group: "resource.k8s.io", Version: "v1", Name: "DeviceClass", Plural: "deviceclasses",
-	Earlier:    []string{"resource.k8s.io/v1beta2"},
+	Earlier:    []string{"resource.k8s.io/v1beta1", "resource.k8s.io/v1beta2"},
 	Generation: true,
 	Validate:   validateDeviceClass,
 	Columns: []api.Column[resourcev1.DeviceClass]{

@@ -15,7 +15,7 @@ import (
 // DeviceTaintRules is all that the server, the printer and the docs know of DeviceTaintRule.
 var DeviceTaintRules = api.Kind[resourcev1.DeviceTaintRule]{
 	Group: "resource.k8s.io", Version: "v1", Name: "DeviceTaintRule", Plural: "devicetaintrules",
-	Earlier:      []string{"resource.k8s.io/v1beta2"},
+	Earlier:      []string{"resource.k8s.io/v1alpha3", "resource.k8s.io/v1beta2"},
 	Subresources: api.Status, Generation: true, UnconditionalUpdateForbidden: true,
 	Default:        func(r *resourcev1.DeviceTaintRule) { defaultTaint(&r.Spec.Taint) },
 	Prepare:        prepareTaintRule,

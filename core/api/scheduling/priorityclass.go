@@ -50,6 +50,7 @@ func SystemClasses() []schedulingv1.PriorityClass {
 // PriorityClasses is all that the server, the printer and the docs know of PriorityClass.
 var PriorityClasses = api.Kind[schedulingv1.PriorityClass]{
 	Group: "scheduling.k8s.io", Version: "v1", Name: "PriorityClass", Plural: "priorityclasses", Short: []string{"pc"},
+	Earlier:    []string{"scheduling.k8s.io/v1beta1"},
 	Generation: true,
 	Default:    defaultPriorityClass,
 	Validate:   validatePriorityClass,

@@ -21,6 +21,7 @@ const (
 // CSIDrivers is all that the server, the printer and the docs know of CSIDriver.
 var CSIDrivers = api.Kind[storagev1.CSIDriver]{
 	Group: "storage.k8s.io", Version: "v1", Name: "CSIDriver", Plural: "csidrivers",
+	Earlier:                      []string{"storage.k8s.io/v1beta1"},
 	UnconditionalUpdateForbidden: true,
 	Default:                      defaultDriver,
 	Prepare:                      prepareDriver,

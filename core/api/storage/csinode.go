@@ -18,6 +18,7 @@ const maxNodeID = 256
 // CSINodes is all that the server, the printer and the docs know of CSINode.
 var CSINodes = api.Kind[storagev1.CSINode]{
 	Group: "storage.k8s.io", Version: "v1", Name: "CSINode", Plural: "csinodes",
+	Earlier:                      []string{"storage.k8s.io/v1beta1"},
 	UnconditionalUpdateForbidden: true,
 	// The status is of a feature that is not on.
 	Prepare:  func(n, _ *storagev1.CSINode) { n.Status = storagev1.CSINodeStatus{} },

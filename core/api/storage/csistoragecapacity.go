@@ -14,6 +14,7 @@ import (
 // CSIStorageCapacities is all that the server, the printer and the docs know of CSIStorageCapacity.
 var CSIStorageCapacities = api.Kind[storagev1.CSIStorageCapacity]{
 	Group: "storage.k8s.io", Version: "v1", Name: "CSIStorageCapacity", Plural: "csistoragecapacities", Namespaced: true,
+	Earlier:                      []string{"storage.k8s.io/v1alpha1", "storage.k8s.io/v1beta1"},
 	UnconditionalUpdateForbidden: true,
 	Validate:                     validateCapacity,
 	Columns: []api.Column[storagev1.CSIStorageCapacity]{

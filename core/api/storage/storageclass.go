@@ -24,6 +24,7 @@ const (
 // StorageClasses is all that the server, the printer and the docs know of StorageClass.
 var StorageClasses = api.Kind[storagev1.StorageClass]{
 	Group: "storage.k8s.io", Version: "v1", Name: "StorageClass", Plural: "storageclasses", Short: []string{"sc"},
+	Earlier:  []string{"storage.k8s.io/v1beta1"},
 	Default:  defaultStorageClass,
 	Validate: validateStorageClass,
 	Columns: []api.Column[storagev1.StorageClass]{

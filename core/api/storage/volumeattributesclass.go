@@ -12,6 +12,7 @@ import (
 // VolumeAttributesClasses is all that the server, the printer and the docs know of VolumeAttributesClass.
 var VolumeAttributesClasses = api.Kind[storagev1.VolumeAttributesClass]{
 	Group: "storage.k8s.io", Version: "v1", Name: "VolumeAttributesClass", Plural: "volumeattributesclasses", Short: []string{"vac"},
+	Earlier:  []string{"storage.k8s.io/v1alpha1", "storage.k8s.io/v1beta1"},
 	Validate: validateAttributesClass,
 	Columns: []api.Column[storagev1.VolumeAttributesClass]{
 		api.NameColumn[storagev1.VolumeAttributesClass](),
