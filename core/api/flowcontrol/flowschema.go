@@ -14,9 +14,13 @@ import (
 
 const defaultPrecedence = 1000
 
+// earlier are the versions whose form in storage is that of v1.
+var earlier = []string{flowcontrolv1.GroupName + "/v1beta1", flowcontrolv1.GroupName + "/v1beta2", flowcontrolv1.GroupName + "/v1beta3"}
+
 // FlowSchemas is all that the server, the printer and the docs know of FlowSchema.
 var FlowSchemas = api.Kind[flowcontrolv1.FlowSchema]{
 	Group: flowcontrolv1.GroupName, Version: "v1", Name: "FlowSchema", Plural: "flowschemas",
+	Earlier:      earlier,
 	Subresources: api.Status, Generation: true,
 	Default: func(s *flowcontrolv1.FlowSchema) {
 		if s.Spec.MatchingPrecedence == 0 {

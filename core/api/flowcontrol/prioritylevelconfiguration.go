@@ -23,6 +23,7 @@ const (
 // PriorityLevelConfigurations is all that the server, the printer and the docs know of PriorityLevelConfiguration.
 var PriorityLevelConfigurations = api.Kind[flowcontrolv1.PriorityLevelConfiguration]{
 	Group: flowcontrolv1.GroupName, Version: "v1", Name: "PriorityLevelConfiguration", Plural: "prioritylevelconfigurations",
+	Earlier:      earlier,
 	Subresources: api.Status, Generation: true,
 	Default:        defaultLevel,
 	Validate:       func(l, _ *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList { return validateLevel(l) },
