@@ -155,14 +155,14 @@ func (a *Agent) free(plugin string) []*corev1.Pod {
 	return out
 }
 
-// ghosts are those of a listing that are nobody's.
+// ghosts are those of a listing that are nobody's. Static pods may begin later than the API's pods are known.
 func (a *Agent) ghosts(all map[string]*listing) []*corev1.Pod {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []*corev1.Pod
 	for uid := range all {
 		_, waits := a.census.parked[types.UID(uid)]
-		if f := a.starting[types.UID(uid)]; f != nil && !waits && a.workers[types.UID(uid)] == nil {
+		if f := a.starting[types.UID(uid)]; f != nil && !waits && a.workers[types.UID(uid)] == nil && !a.statics.has(types.UID(uid)) {
 			out = append(out, f.ghost())
 		}
 	}
