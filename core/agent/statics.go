@@ -77,6 +77,16 @@ func (s *statics) put(mirror *corev1.Pod) {
 	s.poke()
 }
 
+// written takes a mirror as this agent has written it, unless the watch has told of a later one or of its end meanwhile.
+func (s *statics) written(mirror *corev1.Pod) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.mirrors[keyOf(mirror)]; m != nil && m.UID == mirror.UID && !older(mirror.ResourceVersion, m.ResourceVersion) {
+		s.mirrors[keyOf(mirror)] = mirror
+		s.poke()
+	}
+}
+
 func (s *statics) remove(mirror *corev1.Pod) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -320,7 +330,7 @@ func (w *worker) writeMirror(ctx context.Context, mirror *corev1.Pod, status cor
 	obj.Status = status
 	switch err := w.a.API.Status().Update(ctx, obj); {
 	case err == nil:
-		return func() { w.a.statics.put(obj); w.setMirror(obj) }
+		return func() { w.a.statics.written(obj); w.setMirror(obj) }
 	case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
 		w.hold(ctx) // The watch brings what there is now.
 	default:
