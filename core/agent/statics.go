@@ -229,11 +229,15 @@ type step struct {
 // next is pure. worked tells that the version in running still has a worker.
 func next(wanted, running, mirror *corev1.Pod, worked, moving bool) step {
 	current := wanted != nil && running != nil && wanted.UID == running.UID
-	moving = moving || mirror != nil && mirror.DeletionTimestamp != nil && evicted(mirror)
+	leaving := mirror != nil && mirror.DeletionTimestamp != nil && evicted(mirror)
+	unended := leaving && !moving
+	moving = moving || leaving
 	stale := mirror != nil && (wanted == nil || mirror.DeletionTimestamp != nil || mirror.Annotations[static.MirrorOf] != wanted.Annotations[static.Hash])
 	switch {
 	case worked && (!current || moving): // A new version begins when the old one has ended.
 		return step{end: true} // Its mirror shows it until it has ended.
+	case unended && wanted != nil: // It was evicted before this agent began it, and what the one before left has to end first.
+		return step{begin: true}
 	case stale:
 		return step{remove: true}
 	case wanted == nil:

@@ -50,6 +50,7 @@ func TestNextStep(t *testing.T) {
 		{name: "it has ended", mirror: mirror("a"), want: step{remove: true}},
 		{name: "marked for an eviction", wanted: version("a"), running: version("a"), worked: true, mirror: mirror("a", evicted), want: step{tell: true}},
 		{name: "evicted", wanted: version("a"), running: version("a"), worked: true, mirror: mirror("a", evicted, deleted), want: step{end: true}},
+		{name: "evicted before it began here", wanted: version("a"), mirror: mirror("a", evicted, deleted), want: step{begin: true}},
 		{name: "evicted and ended", wanted: version("a"), running: version("a"), moving: true, mirror: mirror("a", evicted, deleted), want: step{remove: true}},
 		{name: "evicted and gone", wanted: version("a"), running: version("a"), worked: true, moving: true, want: step{end: true}},
 		{name: "to begin anew", wanted: version("a"), moving: true, want: step{begin: true, create: true}},

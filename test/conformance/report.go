@@ -141,7 +141,7 @@ func render(rows []result) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Kubernetes' own tests\n\nWritten by `make conformance [FOCUS=regexp]`, which runs the e2e.test of Kubernetes %s against a fresh\n"+
-		"cluster of one node whose runc is built with seccomp (see [test/conformance](../test/conformance)). Tests that were\n"+
+		"cluster of one node, whose runc has seccomp unless the run was asked to do without (see [test/conformance](../test/conformance)). Tests that were\n"+
 		"left out keep the result of the run before.\n\n%d pass, %d fail, %d were not run.\n\n", version(), count[passed], count[failed], count[notRun])
 	b.WriteString("| result | test | what it said, or what it needs |\n|---|---|---|\n")
 	for _, r := range rows {
