@@ -74,7 +74,7 @@ func (s *Store) maintain(ctx context.Context, revision, worth int64) error {
 	}
 	be := s.member.etcd.Server.Backend()
 	be.ForceCommit() // or the pages that compaction freed do not count yet
-	if be.Size()-be.SizeInUse() >= max(worth, be.SizeInUse()) {
+	if be.Size()-be.SizeInUse() >= max(worth, be.SizeInUse()) && s.space.holds(uint64(be.SizeInUse())) {
 		if err := be.Defrag(); err != nil {
 			return fmt.Errorf("defragment: %w", err)
 		}

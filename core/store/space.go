@@ -56,5 +56,15 @@ func (s *space) look() uint64 {
 	return free
 }
 
+// holds tells that the disk has room for a file beside what the log needs. A copy of the database that does not fit would
+// fill the disk for as long as it is tried, in vain.
+func (s *space) holds(size uint64) bool {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(s.dir, &fs); err != nil || s.reserve == 0 {
+		return true
+	}
+	return fs.Bavail*uint64(fs.Bsize) >= size+s.reserve
+}
+
 // again makes the next look ask the disk.
 func (s *space) again() { s.checked.Store(1) }
