@@ -131,7 +131,7 @@ func makeAll(root *os.Root, path string) error {
 	if err != nil {
 		return err
 	}
-	mode := info.Mode() & (fs.ModePerm | fs.ModeSetgid)
+	mode := info.Mode() & (fs.ModePerm | fs.ModeSetgid | fs.ModeSticky)
 	for i, r := range path + "/" {
 		if r != '/' || i == 0 {
 			continue

@@ -188,7 +188,7 @@ func TestMakeAll(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(volume, "there"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(volume, 0o777|fs.ModeSetgid); err != nil {
+	if err := os.Chmod(volume, 0o777|fs.ModeSetgid|fs.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
 	root, err := os.OpenRoot(volume)
@@ -202,13 +202,13 @@ func TestMakeAll(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]fs.FileMode{
-		"there": 0o700, "there/one": 0o777 | fs.ModeSetgid, "there/one/two": 0o777 | fs.ModeSetgid,
+		"there": 0o700, "there/one": 0o777 | fs.ModeSetgid | fs.ModeSticky, "there/one/two": 0o777 | fs.ModeSetgid | fs.ModeSticky,
 	} {
 		info, err := root.Stat(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := info.Mode() & (fs.ModePerm | fs.ModeSetgid); got != want {
+		if got := info.Mode() & (fs.ModePerm | fs.ModeSetgid | fs.ModeSticky); got != want {
 			t.Errorf("%s has mode %v, want %v", path, got, want)
 		}
 	}
