@@ -107,7 +107,6 @@ var part = []string{
 	"[sig-node] Pods should support retrieving logs from the container over websockets [NodeConformance] [Conformance]",
 	"[sig-scheduling] LimitRange should create a LimitRange with defaults and ensure pod has those defaults applied. [Conformance]",
 	"[sig-scheduling] LimitRange should list, patch and delete a LimitRange by collection [Conformance]",
-	"[sig-storage] EmptyDir volumes when FSGroup is specified [LinuxOnly] [NodeConformance] nonexistent volume subPath should have the correct mode and owner using FSGroup",
 }
 
 // partFocus matches the names of these tests. Ginkgo puts more words around them.
