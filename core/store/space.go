@@ -44,11 +44,10 @@ func (s *space) look() uint64 {
 	if now-last < spaceInterval.Milliseconds() || !s.checked.CompareAndSwap(last, now) {
 		return s.room.Load()
 	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(s.dir, &fs); err != nil {
+	free, err := s.free()
+	if err != nil {
 		return s.room.Load()
 	}
-	free := fs.Bavail * uint64(fs.Bsize)
 	if free >= s.reserve/2 {
 		free += s.unused()
 	}
@@ -59,11 +58,20 @@ func (s *space) look() uint64 {
 // holds tells that the disk has room for a file beside what the log needs. A copy of the database that does not fit would
 // fill the disk for as long as it is tried, in vain.
 func (s *space) holds(size uint64) bool {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(s.dir, &fs); err != nil || s.reserve == 0 {
+	if s.reserve == 0 {
 		return true
 	}
-	return fs.Bavail*uint64(fs.Bsize) >= size+s.reserve
+	free, err := s.free()
+	return err != nil || free >= size+s.reserve
+}
+
+// free is what the disk has left for this process.
+func (s *space) free() (uint64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(s.dir, &fs); err != nil {
+		return 0, err
+	}
+	return fs.Bavail * uint64(fs.Bsize), nil
 }
 
 // again makes the next look ask the disk.

@@ -208,7 +208,12 @@ func (r record) write(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", raw, 0o600); err != nil {
+	return replace(path, raw, 0o600)
+}
+
+// replace writes a file such that readers see the old content or the new.
+func replace(path string, content []byte, mode os.FileMode) error {
+	if err := os.WriteFile(path+".new", content, mode); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)

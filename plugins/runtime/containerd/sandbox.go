@@ -205,10 +205,7 @@ func writeOnce(path, content string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	if err := os.WriteFile(path+".new", []byte(content), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return replace(path, []byte(content), 0o644)
 }
 
 // resolvConf is the machine's file where the pod says nothing (resolv.conf(5)).
