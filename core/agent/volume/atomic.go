@@ -161,7 +161,7 @@ func own(root string, gid int64, readOnly bool) error {
 		if info.Mode()&fs.ModeSymlink != 0 {
 			return nil
 		}
-		mode := info.Mode().Perm() | mask
+		mode := info.Mode()&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) | mask
 		if d.IsDir() {
 			mode |= 0o110 | fs.ModeSetgid
 		}

@@ -33,34 +33,56 @@ func (f *filler) fsGroup() *int64 {
 	return nil
 }
 
+// emptyDir makes the volume once: its owner and mode are the pod's to change afterwards. They are there when the volume is,
+// so that an agent killed in between makes it again.
 func (f *filler) emptyDir(dir string, e *corev1.EmptyDirVolumeSource) error {
-	_, err := os.Stat(dir)
-	fresh := errors.Is(err, fs.ErrNotExist)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make directory: %w", err)
-	}
-	switch {
-	case e.Medium == corev1.StorageMediumMemory:
+	switch e.Medium {
+	case corev1.StorageMediumMemory:
 		var size int64
 		if e.SizeLimit != nil {
 			size = e.SizeLimit.Value()
 		}
-		if err := f.Mounter.Tmpfs(dir, size); err != nil {
-			return err
-		}
-	case e.Medium != corev1.StorageMediumDefault:
+		return f.tmpfs(dir, size)
+	case corev1.StorageMediumDefault:
+	default:
 		return fmt.Errorf("medium %s: %w", e.Medium, ErrUnsupported)
 	}
-	if !fresh {
-		return nil
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// No volume's name begins with a dot.
+	fresh := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir))
+	if err := f.open(fresh); err != nil {
+		return err
+	}
+	if gid := f.fsGroup(); gid != nil {
+		if err := own(fresh, *gid, false); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	return nil
+}
+
+// open makes a directory that all may write to.
+func (f *filler) open(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make directory: %w", err)
 	}
 	if err := os.Chmod(dir, 0o777); err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
-	if gid := f.fsGroup(); gid != nil {
-		return own(dir, *gid, false)
-	}
 	return nil
+}
+
+// tmpfs is born with its mode and group, which are the kernel's own (sticky) but for the bit that passes the group on.
+func (f *filler) tmpfs(dir string, size int64) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	return f.Mounter.Tmpfs(dir, size, f.fsGroup())
 }
 
 // write fills a volume from the API. The payload comes first, so that a missing object leaves no empty volume.
@@ -69,16 +91,13 @@ func (f *filler) write(dir string, memory bool, payload func() (Payload, error))
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make directory: %w", err)
-	}
 	if memory {
-		if err := f.Mounter.Tmpfs(dir, 0); err != nil {
-			return err
-		}
+		err = f.tmpfs(dir, 0)
+	} else {
+		err = f.open(dir)
 	}
-	if err := os.Chmod(dir, 0o777); err != nil {
-		return fmt.Errorf("make directory: %w", err)
+	if err != nil {
+		return err
 	}
 	_, err = Write(dir, p, f.fsGroup())
 	return err

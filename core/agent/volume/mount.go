@@ -13,8 +13,9 @@ import (
 
 // Mounter is what volumes need of the kernel.
 type Mounter interface {
-	// Tmpfs mounts a tmpfs, of a size in bytes when it is not 0, unless one is mounted there.
-	Tmpfs(dir string, size int64) error
+	// Tmpfs mounts a tmpfs that all may write to, of a size in bytes when it is not 0, unless one is mounted there. What is
+	// made in it belongs to the group, where one is given.
+	Tmpfs(dir string, size int64, gid *int64) error
 	// Bind mounts a file or directory on an existing one.
 	Bind(source, target string) error
 	// Unmount of what is not mounted is no error.
@@ -29,13 +30,16 @@ type Kernel struct{}
 var _ Mounter = Kernel{}
 
 // Tmpfs implements Mounter.
-func (Kernel) Tmpfs(dir string, size int64) error {
+func (Kernel) Tmpfs(dir string, size int64, gid *int64) error {
 	if on, err := mountinfo.Mounted(dir); err != nil || on {
 		return err
 	}
-	opts := ""
+	opts := "mode=1777"
+	if gid != nil {
+		opts = fmt.Sprintf("mode=3777,gid=%d", *gid)
+	}
 	if size > 0 {
-		opts = fmt.Sprintf("size=%d", size)
+		opts += fmt.Sprintf(",size=%d", size)
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, opts); err != nil {
 		return fmt.Errorf("mount tmpfs on %s: %w", dir, err)

@@ -35,8 +35,8 @@ func (m *paper) put(target, what string) error {
 	return nil
 }
 
-func (m *paper) Tmpfs(dir string, _ int64) error  { return m.put(dir, "tmpfs") }
-func (m *paper) Bind(source, target string) error { return m.put(target, "bind") }
+func (m *paper) Tmpfs(dir string, _ int64, _ *int64) error { return m.put(dir, "tmpfs") }
+func (m *paper) Bind(source, target string) error          { return m.put(target, "bind") }
 func (m *paper) Unmount(target string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -214,5 +214,36 @@ func TestMakeAll(t *testing.T) {
 	}
 	if err := makeAll(root, "there/../../out"); err == nil {
 		t.Error("a folder outside of the volume was made")
+	}
+}
+
+// An agent killed while it made the volume makes it again; what the pod made of it since stays.
+func TestEmptyDirIsMadeOnce(t *testing.T) {
+	m, _ := testManager(t)
+	p := testPod(corev1.Volume{Name: "e", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+	gid := int64(os.Getgid())
+	p.Spec.SecurityContext = &corev1.PodSecurityContext{FSGroup: &gid}
+	dir := m.HostPath(p, &p.Spec.Volumes[0])
+	if err := os.MkdirAll(filepath.Join(filepath.Dir(dir), ".e"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	prepared := func() fs.FileMode {
+		if _, err := m.Prepare(context.Background(), p, criconfig.Fields{}, func() {}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode()
+	}
+	if got, want := prepared(), fs.ModeDir|fs.ModeSetgid|0o777; got != want {
+		t.Errorf("made with mode %v, want %v", got, want)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := prepared().Perm(), fs.FileMode(0o700); got != want {
+		t.Errorf("the pod's mode became %v, want %v", got, want)
 	}
 }

@@ -3,6 +3,7 @@ package custom
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -48,14 +49,17 @@ func addColumns(r *api.Resource, columns *[]apiextensions.CustomResourceColumnDe
 	return nil
 }
 
-// addFields makes the fields selectable that the definition says.
-func addFields(r *api.Resource, fields *[]apiextensions.SelectableField) error {
+// addFields makes the fields selectable that the definition says, and returns their paths.
+func addFields(r *api.Resource, fields *[]apiextensions.SelectableField) ([]string, error) {
+	names := make([]string, 0, len(*fields))
 	for _, f := range *fields {
 		path, err := parsePath(f.JSONPath, f.JSONPath)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		r.Fields[f.JSONPath[1:]] = func(obj api.Object) string {
+		name := strings.TrimPrefix(f.JSONPath, ".")
+		names = append(names, name)
+		r.Fields[name] = func(obj api.Object) string {
 			text := cell(path, "string", obj.(*unstructured.Unstructured).Object)
 			if text == nil {
 				return ""
@@ -63,7 +67,7 @@ func addFields(r *api.Resource, fields *[]apiextensions.SelectableField) error {
 			return text.(string)
 		}
 	}
-	return nil
+	return names, nil
 }
 
 func parsePath(name, text string) (*jsonpath.JSONPath, error) {

@@ -88,10 +88,11 @@ func describe(r *api.Resource, def *apiextensions.CustomResourceDefinition, v *a
 	if err := addColumns(r, or(&v.AdditionalPrinterColumns, &def.Spec.AdditionalPrinterColumns)); err != nil {
 		return Kind{}, fmt.Errorf("columns of definition %s: %w", def.Name, err)
 	}
-	if err := addFields(r, or(&v.SelectableFields, &def.Spec.SelectableFields)); err != nil {
+	selectable, err := addFields(r, or(&v.SelectableFields, &def.Spec.SelectableFields))
+	if err != nil {
 		return Kind{}, fmt.Errorf("fields of definition %s: %w", def.Name, err)
 	}
-	return Kind{Resource: r, Served: v.Served, Schema: complete(made.structural.ToKubeOpenAPI(), r.GroupVersionKind())}, nil
+	return Kind{Resource: r, Served: v.Served, Schema: complete(made.structural.ToKubeOpenAPI(), r, selectable)}, nil
 }
 
 // or is what a version says, or else what the definition says for all.

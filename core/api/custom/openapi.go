@@ -19,6 +19,10 @@ import (
 const (
 	components = "#/components/schemas/"
 	metaModels = "io.k8s.apimachinery.pkg.apis.meta.v1."
+
+	kindExtension       = "x-kubernetes-group-version-kind"
+	selectableExtension = "x-kubernetes-selectable-fields"
+	freeExtension       = "x-kubernetes-preserve-unknown-fields"
 )
 
 // Kind is a defined kind in one of its versions.
@@ -37,18 +41,47 @@ func (k Kind) Model() string {
 	return strings.Join(append(labels, k.Version, k.Resource.Kind), ".")
 }
 
+// ListModel is the name of the schema of the kind's lists.
+func (k Kind) ListModel() string {
+	return strings.TrimSuffix(k.Model(), k.Resource.Kind) + k.ListKind
+}
+
 // complete adds to a schema what every object has, and so to the objects embedded in it.
-func complete(s *spec.Schema, gvk schema.GroupVersionKind) *spec.Schema {
+func complete(s *spec.Schema, r *api.Resource, selectable []string) *spec.Schema {
 	out := *s
 	embed(&out)
 	addIdentity(&out)
-	extension := map[string]any{"group": gvk.Group, "version": gvk.Version, "kind": gvk.Kind}
 	out.Extensions = maps.Clone(out.Extensions)
-	if out.Extensions == nil {
-		out.Extensions = spec.Extensions{}
+	out.AddExtension(kindExtension, kinds(r.GroupVersionKind()))
+	if len(selectable) > 0 {
+		paths := make([]any, len(selectable))
+		for i, f := range selectable {
+			paths[i] = map[string]any{"fieldPath": f}
+		}
+		out.AddExtension(selectableExtension, paths)
 	}
-	out.Extensions["x-kubernetes-group-version-kind"] = []any{extension}
 	return &out
+}
+
+func kinds(gvk schema.GroupVersionKind) []any {
+	return []any{map[string]any{"group": gvk.Group, "version": gvk.Version, "kind": gvk.Kind}}
+}
+
+// list is the schema of the kind's lists.
+func (k Kind) list() *spec.Schema {
+	out := &spec.Schema{SchemaProps: spec.SchemaProps{
+		Description: k.ListKind + " is a list of " + k.Resource.Kind, Type: spec.StringOrArray{"object"}, Required: []string{"items"},
+	}}
+	addIdentity(out)
+	meta := spec.RefProperty(components + metaModels + "ListMeta")
+	meta.Description = "Standard list metadata."
+	out.Properties["metadata"] = *meta
+	items := spec.ArrayProperty(spec.RefProperty(components + k.Model()))
+	out.Properties["items"] = *items.WithDescription("List of " + k.Plural + ".")
+	gvk := k.GroupVersionKind()
+	gvk.Kind = k.ListKind
+	out.AddExtension(kindExtension, kinds(gvk))
+	return out
 }
 
 // embed adds type and metadata to the objects that the schema says are whole objects.
@@ -106,7 +139,7 @@ func Schemas(kinds ...Kind) (map[string]*spec.Schema, error) {
 	}
 	out := maps.Clone(meta)
 	for _, k := range kinds {
-		out[k.Model()] = k.Schema
+		out[k.Model()], out[k.ListModel()] = k.Schema, k.list()
 	}
 	return out, nil
 }
@@ -128,33 +161,39 @@ func Document(kinds []Kind) ([]byte, error) {
 	})
 }
 
+// addPaths tells where a kind is, and what is sent there and answered.
 func addPaths(paths map[string]any, k Kind) {
-	ref := map[string]any{"$ref": components + k.Model()}
-	gvk := map[string]any{"group": k.Group, "version": k.Version, "kind": k.Resource.Kind}
-	content := map[string]any{"application/json": map[string]any{"schema": ref}}
-	operation := func(action string, body bool) map[string]any {
+	operation := func(action, answer string, body bool) map[string]any {
+		content := func(model string) map[string]any {
+			return map[string]any{"application/json": map[string]any{"schema": map[string]any{"$ref": components + model}}}
+		}
 		out := map[string]any{
 			"tags":        []string{strings.ReplaceAll(k.Group, ".", "_") + "_" + k.Version},
-			"operationId": action + k.Resource.Kind, "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk,
-			"responses": map[string]any{"200": map[string]any{"description": "OK", "content": content}},
+			"operationId": action + k.Resource.Kind, "x-kubernetes-action": action, kindExtension: kinds(k.GroupVersionKind())[0],
+			"responses": map[string]any{"200": map[string]any{"description": "OK", "content": content(answer)}},
 		}
 		if body {
-			out["requestBody"] = map[string]any{"content": content}
+			out["requestBody"] = map[string]any{"content": content(k.Model())}
 		}
 		return out
 	}
+	one, status := k.Model(), metaModels+"Status"
 	base := "/apis/" + k.APIVersion()
 	if k.Namespaced {
 		base += "/namespaces/{namespace}"
 	}
 	paths[base+"/"+k.Plural] = map[string]any{
-		"get": operation("list", false), "post": operation("post", true), "delete": operation("deletecollection", false),
+		"get": operation("list", k.ListModel(), false), "post": operation("post", one, true),
+		"delete": operation("deletecollection", status, false),
 	}
-	one := base + "/" + k.Plural + "/{name}"
-	paths[one] = map[string]any{
-		"get": operation("get", false), "put": operation("put", true), "patch": operation("patch", true), "delete": operation("delete", false),
+	named := base + "/" + k.Plural + "/{name}"
+	paths[named] = map[string]any{
+		"get": operation("get", one, false), "put": operation("put", one, true), "patch": operation("patch", one, true),
+		"delete": operation("delete", status, false),
 	}
 	if k.HasStatus {
-		paths[one+"/status"] = map[string]any{"get": operation("get", false), "put": operation("put", true), "patch": operation("patch", true)}
+		paths[named+"/status"] = map[string]any{
+			"get": operation("get", one, false), "put": operation("put", one, true), "patch": operation("patch", one, true),
+		}
 	}
 }

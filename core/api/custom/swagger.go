@@ -24,6 +24,7 @@ func Swagger(kinds []Kind) (*spec.Swagger, error) {
 		models[name] = older(s)
 	}
 	for _, k := range kinds {
+		models[k.Model()] = olderKind(k.Schema)
 		addOlderPaths(paths, k)
 	}
 	doc["definitions"], doc["paths"] = models, paths
@@ -38,6 +39,21 @@ func Swagger(kinds []Kind) (*spec.Swagger, error) {
 	return out, nil
 }
 
+// olderKind is the schema of whole objects. Where they may have unknown fields at their top, it names no field at all: kubectl
+// would take those for all that there are.
+func olderKind(in *spec.Schema) *spec.Schema {
+	if free, _ := in.Extensions.GetBool(freeExtension); !free {
+		return older(in)
+	}
+	out := &spec.Schema{SchemaProps: spec.SchemaProps{Type: spec.StringOrArray{"object"}}}
+	for _, name := range []string{kindExtension, selectableExtension} {
+		if value, ok := in.Extensions[name]; ok {
+			out.AddExtension(name, value)
+		}
+	}
+	return out
+}
+
 // older leaves out of a schema what version 2 does not have, and what kubectl of that time stumbled upon: the insides of objects
 // that may be null or have unknown fields.
 func older(in *spec.Schema) *spec.Schema {
@@ -46,7 +62,7 @@ func older(in *spec.Schema) *spec.Schema {
 	}
 	s := *in
 	s.AllOf, s.OneOf, s.AnyOf, s.Not = withoutChoices(s.AllOf), nil, nil, nil
-	free, _ := s.Extensions.GetBool("x-kubernetes-preserve-unknown-fields")
+	free, _ := s.Extensions.GetBool(freeExtension)
 	if s.Nullable || free {
 		s.Items, s.Properties = nil, nil
 	}
@@ -83,14 +99,17 @@ func withoutChoices(all []spec.Schema) []spec.Schema {
 func addOlderPaths(paths map[string]any, k Kind) {
 	found := map[string]any{}
 	addPaths(found, k)
-	ref := map[string]any{"$ref": definitions + k.Model()}
+	schemaOf := func(content any) any {
+		return content.(map[string]any)["content"].(map[string]any)["application/json"].(map[string]any)["schema"]
+	}
 	for path, methods := range found {
 		for _, o := range methods.(map[string]any) {
 			operation := o.(map[string]any)
-			operation["responses"] = map[string]any{"200": map[string]any{"description": "OK", "schema": ref}}
-			if _, ok := operation["requestBody"]; ok {
+			answer := operation["responses"].(map[string]any)["200"]
+			operation["responses"] = map[string]any{"200": map[string]any{"description": "OK", "schema": schemaOf(answer)}}
+			if body, ok := operation["requestBody"]; ok {
 				delete(operation, "requestBody")
-				operation["parameters"] = []any{map[string]any{"name": "body", "in": "body", "required": true, "schema": ref}}
+				operation["parameters"] = []any{map[string]any{"name": "body", "in": "body", "required": true, "schema": schemaOf(body)}}
 			}
 		}
 		paths[path] = methods

@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/kube-openapi/pkg/validation/spec"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 func TestOlderSchemas(t *testing.T) {
@@ -50,5 +52,33 @@ func TestOlderSchemas(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: the schema itself has changed:\n%s", tc.name, diff)
 		}
+	}
+}
+
+func TestKindOfUnknownFields(t *testing.T) {
+	r := api.NewCustom("example.com", "v1", "Kite", "kites")
+	r.ListKind = "KiteList"
+	var s spec.Schema
+	if err := json.Unmarshal([]byte(`{"type":"object","x-kubernetes-preserve-unknown-fields":true,"properties":{"spec":{"type":"object"}}}`), &s); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := Swagger([]Kind{{Resource: r, Served: true, Schema: complete(&s, r, []string{"spec.color"})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"type":"object","x-kubernetes-group-version-kind":[{"group":"example.com","kind":"Kite","version":"v1"}],` +
+		`"x-kubernetes-selectable-fields":[{"fieldPath":"spec.color"}]}`
+	model := doc.Definitions["com.example.v1.Kite"]
+	if got, err := json.Marshal(&model); err != nil || string(got) != want {
+		t.Errorf("the kind is %s, %v; want %s", got, err, want)
+	}
+	answer := doc.Paths.Paths["/apis/example.com/v1/kites"].Get.Responses.StatusCodeResponses[200].Schema
+	if got, want := answer.Ref.String(), "#/definitions/com.example.v1.KiteList"; got != want {
+		t.Errorf("a list is %s, want %s", got, want)
+	}
+	list := doc.Definitions["com.example.v1.KiteList"]
+	items := list.Properties["items"].Items.Schema
+	if got, want := items.Ref.String(), "#/definitions/com.example.v1.Kite"; got != want {
+		t.Errorf("an item is %s, want %s", got, want)
 	}
 }
