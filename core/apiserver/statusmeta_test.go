@@ -20,4 +20,11 @@ func TestStatusMetadata(t *testing.T) {
 	if got.Annotations["a"] != "b" || got.Status.Replicas != 3 || *got.Spec.Replicas != 1 {
 		t.Errorf("got %+v", got)
 	}
+
+	must(shared.typed(t).AppsV1().Deployments(ns).Create(t.Context(), deployment("d", 1), metav1.CreateOptions{}))(t)
+	patch = []byte(`{"metadata":{"annotations":{"a":"b"},"labels":{"c":"d"}},"status":{"replicas":3}}`)
+	of := must(shared.typed(t).AppsV1().Deployments(ns).Patch(t.Context(), "d", types.MergePatchType, patch, metav1.PatchOptions{}, "status"))(t)
+	if of.Annotations["a"] != "b" || of.Labels["c"] != "" || of.Status.Replicas != 3 {
+		t.Errorf("got %+v", of)
+	}
 }

@@ -21,7 +21,10 @@ var Deployments = api.Kind[appsv1.Deployment]{
 	Group: "apps", Version: "v1", Name: "Deployment", Plural: "deployments", Short: []string{"deploy"},
 	Earlier:    []string{"apps/v1beta2"},
 	Categories: []string{"all"}, Namespaced: true, Generation: true,
-	Subresources: api.StatusAndScale,
+	Subresources: api.StatusAndScale, StatusMetadata: true,
+	Parts: map[string]api.Part[appsv1.Deployment]{
+		"status": {Prepare: func(d, old *appsv1.Deployment) { d.Labels = old.Labels }},
+	},
 	Scale: &api.Scale[appsv1.Deployment]{
 		Get: func(d *appsv1.Deployment) (int32, int32, string) {
 			return replicasOf(d.Spec.Replicas), d.Status.Replicas, selectorText(d.Spec.Selector)

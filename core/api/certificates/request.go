@@ -27,7 +27,7 @@ const none = "<none>"
 var Requests = api.Kind[request]{
 	Group: "certificates.k8s.io", Version: "v1", Name: "CertificateSigningRequest", Plural: "certificatesigningrequests", Short: []string{"csr"},
 	Earlier:      []string{"certificates.k8s.io/v1beta1"},
-	Subresources: api.Status,
+	Subresources: api.Status, StatusMetadata: true,
 	Parts: map[string]api.Part[request]{
 		"status": {Prepare: func(r, old *request) {
 			keepDecision(r, old)

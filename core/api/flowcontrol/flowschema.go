@@ -21,7 +21,7 @@ var earlier = []string{flowcontrolv1.GroupName + "/v1beta1", flowcontrolv1.Group
 var FlowSchemas = api.Kind[flowcontrolv1.FlowSchema]{
 	Group: flowcontrolv1.GroupName, Version: "v1", Name: "FlowSchema", Plural: "flowschemas",
 	Earlier:      earlier,
-	Subresources: api.Status, Generation: true,
+	Subresources: api.Status, Generation: true, StatusMetadata: true,
 	Default: func(s *flowcontrolv1.FlowSchema) {
 		if s.Spec.MatchingPrecedence == 0 {
 			s.Spec.MatchingPrecedence = defaultPrecedence

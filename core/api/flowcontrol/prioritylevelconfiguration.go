@@ -24,7 +24,7 @@ const (
 var PriorityLevelConfigurations = api.Kind[flowcontrolv1.PriorityLevelConfiguration]{
 	Group: flowcontrolv1.GroupName, Version: "v1", Name: "PriorityLevelConfiguration", Plural: "prioritylevelconfigurations",
 	Earlier:      earlier,
-	Subresources: api.Status, Generation: true,
+	Subresources: api.Status, Generation: true, StatusMetadata: true,
 	Default:        defaultLevel,
 	Validate:       func(l, _ *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList { return validateLevel(l) },
 	ValidateStatus: func(l, _ *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList { return validateLevelStatus(l) },

@@ -20,8 +20,8 @@ const (
 // VolumeAttachments is all that the server, the printer and the docs know of VolumeAttachment.
 var VolumeAttachments = api.Kind[storagev1.VolumeAttachment]{
 	Group: "storage.k8s.io", Version: "v1", Name: "VolumeAttachment", Plural: "volumeattachments",
-	Earlier:      []string{"storage.k8s.io/v1alpha1", "storage.k8s.io/v1beta1"},
-	Subresources: api.Status, StatusMetadata: true,
+	Earlier:                      []string{"storage.k8s.io/v1alpha1", "storage.k8s.io/v1beta1"},
+	Subresources:                 api.Status,
 	UnconditionalUpdateForbidden: true,
 	Validate:                     validateAttachment,
 	ValidateStatus:               validateAttachment,
