@@ -12,14 +12,6 @@ import (
 
 const group = "admissionregistration.k8s.io"
 
-func invalid(p *field.Path, value any, msgs []string) field.ErrorList {
-	var errs field.ErrorList
-	for _, msg := range msgs {
-		errs = append(errs, field.Invalid(p, value, msg))
-	}
-	return errs
-}
-
 // oneOf refuses what is not in the list; nil is for somebody else to judge.
 func oneOf[T ~string](p *field.Path, value *T, supported ...T) field.ErrorList {
 	if value == nil || slices.Contains(supported, *value) {

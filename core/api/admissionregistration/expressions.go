@@ -15,6 +15,8 @@ import (
 	plugincel "k8s.io/apiserver/pkg/admission/plugin/cel"
 	"k8s.io/apiserver/pkg/cel"
 	"k8s.io/apiserver/pkg/cel/environment"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const maxConditions = 64
@@ -95,7 +97,7 @@ func validateConditions(list []admissionv1.MatchCondition, params bool, known ma
 			errs = append(errs, field.Required(at.Child("name"), ""))
 			continue
 		}
-		errs = append(errs, invalid(at.Child("name"), c.Name, utilvalidation.IsQualifiedName(c.Name))...)
+		errs = append(errs, api.Invalid(at.Child("name"), c.Name, utilvalidation.IsQualifiedName(c.Name))...)
 		if names[c.Name] {
 			errs = append(errs, field.Duplicate(at.Child("name"), c.Name))
 		}

@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 var mutatingOperations = []admissionv1.OperationType{admissionv1.OperationAll, admissionv1.Connect, admissionv1.Create, admissionv1.Update}
@@ -54,7 +56,7 @@ func validateNamedRules(rules []admissionv1.NamedRuleWithOperations, p *field.Pa
 	for i := range rules {
 		names := p.Index(i).Child("resourceNames")
 		for j, name := range rules[i].ResourceNames {
-			errs = append(errs, invalid(names.Index(j), name, path.IsValidPathSegmentName(name))...)
+			errs = append(errs, api.Invalid(names.Index(j), name, path.IsValidPathSegmentName(name))...)
 			if slices.Contains(rules[i].ResourceNames[:j], name) {
 				errs = append(errs, field.Duplicate(names.Index(j), name))
 			}
@@ -134,7 +136,7 @@ func validateParamRef(r *admissionv1.ParamRef, p *field.Path) field.ErrorList {
 	const both = "name and selector are mutually exclusive"
 	var errs field.ErrorList
 	if r.Name != "" {
-		errs = append(errs, invalid(p.Child("name"), r.Name, path.IsValidPathSegmentName(r.Name))...)
+		errs = append(errs, api.Invalid(p.Child("name"), r.Name, path.IsValidPathSegmentName(r.Name))...)
 	}
 	errs = append(errs, validateSelector(r.Selector, false, p.Child("selector"))...)
 	switch {
@@ -153,7 +155,7 @@ func validatePolicyName(name string, p *field.Path) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(p, "")}
 	}
-	return invalid(p, name, validation.NameIsDNSSubdomain(name, false))
+	return api.Invalid(p, name, validation.NameIsDNSSubdomain(name, false))
 }
 
 func paramKindCell(k *admissionv1.ParamKind) string {

@@ -145,7 +145,7 @@ func validateAudit(c plugincel.Compiler, policy *admissionv1.ValidatingAdmission
 			errs = append(errs, field.Invalid(at.Child("key"), a.Key, "requires metadata.name be non-empty"))
 		} else {
 			key := policy.Name + "/" + a.Key
-			errs = append(errs, invalid(at.Child("key"), key, utilvalidation.IsQualifiedName(key))...)
+			errs = append(errs, api.Invalid(at.Child("key"), key, utilvalidation.IsQualifiedName(key))...)
 		}
 		switch text := strings.TrimSpace(a.ValueExpression); {
 		case text == "":

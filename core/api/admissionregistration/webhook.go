@@ -10,6 +10,8 @@ import (
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/util/webhook"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const maxTimeoutSeconds = 30
@@ -167,7 +169,7 @@ func validateVersions(versions []string, loose bool, p *field.Path) field.ErrorL
 			errs = append(errs, field.Invalid(p.Index(i), v, "duplicate version"))
 			continue
 		}
-		errs = append(errs, invalid(p.Index(i), v, utilvalidation.IsDNS1035Label(v))...)
+		errs = append(errs, api.Invalid(p.Index(i), v, utilvalidation.IsDNS1035Label(v))...)
 	}
 	if !loose && !slices.ContainsFunc(versions, reviewVersion) {
 		errs = append(errs, field.Invalid(p, versions, "must include at least one of "+known))

@@ -7,6 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const weightRange = "must be in the range 1-100"
@@ -97,7 +99,7 @@ func validateNodeRequirement(r *corev1.NodeSelectorRequirement, p *field.Path) f
 	errs = append(errs, metavalidation.ValidateLabelName(r.Key, p.Child("key"))...)
 	for i, v := range r.Values {
 		if r.Operator == corev1.NodeSelectorOpIn || r.Operator == corev1.NodeSelectorOpNotIn {
-			errs = append(errs, invalid(values.Index(i), v, utilvalidation.IsValidLabelValue(v))...)
+			errs = append(errs, api.Invalid(values.Index(i), v, utilvalidation.IsValidLabelValue(v))...)
 		}
 	}
 	return errs
@@ -117,7 +119,7 @@ func validateNodeField(r *corev1.NodeSelectorRequirement, p *field.Path) field.E
 		return append(errs, field.Invalid(p.Child("key"), r.Key, "not a valid field selector key"))
 	}
 	for i, v := range r.Values {
-		errs = append(errs, dnsSubdomain(v, p.Child("values").Index(i))...)
+		errs = append(errs, api.DNSSubdomain(v, p.Child("values").Index(i))...)
 	}
 	return errs
 }
@@ -139,7 +141,7 @@ func validateTerm(t *corev1.PodAffinityTerm, p *field.Path) field.ErrorList {
 	errs := validateSelector(t.LabelSelector, p.Child("labelSelector"))
 	errs = append(errs, validateSelector(t.NamespaceSelector, p.Child("namespaceSelector"))...)
 	for i, ns := range t.Namespaces {
-		errs = append(errs, dnsLabel(ns, p.Child("namespaces").Index(i))...)
+		errs = append(errs, api.DNSLabel(ns, p.Child("namespaces").Index(i))...)
 	}
 	match := p.Child("matchLabelKeys")
 	errs = append(errs, validateLabelKeys(t.MatchLabelKeys, t.LabelSelector, match)...)

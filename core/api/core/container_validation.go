@@ -7,6 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const (
@@ -102,7 +104,7 @@ func validatePorts(ports []corev1.ContainerPort, hostNetwork bool, p *field.Path
 	for i := range ports {
 		port, at := &ports[i], p.Index(i)
 		if port.Name != "" {
-			wrong := invalid(at.Child("name"), port.Name, utilvalidation.IsValidPortName(port.Name))
+			wrong := api.Invalid(at.Child("name"), port.Name, utilvalidation.IsValidPortName(port.Name))
 			if len(wrong) == 0 && names.Has(port.Name) {
 				wrong = field.ErrorList{field.Duplicate(at.Child("name"), port.Name)}
 			}
@@ -112,10 +114,10 @@ func validatePorts(ports []corev1.ContainerPort, hostNetwork bool, p *field.Path
 		if port.ContainerPort == 0 {
 			errs = append(errs, field.Required(at.Child("containerPort"), ""))
 		} else {
-			errs = append(errs, invalid(at.Child("containerPort"), port.ContainerPort, utilvalidation.IsValidPortNum(int(port.ContainerPort)))...)
+			errs = append(errs, api.Invalid(at.Child("containerPort"), port.ContainerPort, utilvalidation.IsValidPortNum(int(port.ContainerPort)))...)
 		}
 		if port.HostPort != 0 {
-			errs = append(errs, invalid(at.Child("hostPort"), port.HostPort, utilvalidation.IsValidPortNum(int(port.HostPort)))...)
+			errs = append(errs, api.Invalid(at.Child("hostPort"), port.HostPort, utilvalidation.IsValidPortNum(int(port.HostPort)))...)
 		}
 		if hostNetwork && port.HostPort != 0 && port.HostPort != port.ContainerPort {
 			errs = append(errs, field.Invalid(at.Child("containerPort"), port.ContainerPort, "must match `hostPort` when `hostNetwork` is true"))

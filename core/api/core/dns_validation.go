@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // The limits of resolv.conf(5) as Kubernetes has them.
@@ -56,7 +58,7 @@ func validateSearches(list []string, p *field.Path) field.ErrorList {
 	}
 	for i, s := range list {
 		if s != "." {
-			errs = append(errs, invalid(p.Index(i), s, utilvalidation.IsDNS1123SubdomainWithUnderscore(strings.TrimSuffix(s, ".")))...)
+			errs = append(errs, api.Invalid(p.Index(i), s, utilvalidation.IsDNS1123SubdomainWithUnderscore(strings.TrimSuffix(s, ".")))...)
 		}
 	}
 	return errs
@@ -65,16 +67,16 @@ func validateSearches(list []string, p *field.Path) field.ErrorList {
 func validateHostNames(spec *corev1.PodSpec, p *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if spec.Hostname != "" {
-		errs = append(errs, dnsLabel(spec.Hostname, p.Child("hostname"))...)
+		errs = append(errs, api.DNSLabel(spec.Hostname, p.Child("hostname"))...)
 	}
 	if spec.Subdomain != "" {
-		errs = append(errs, dnsLabel(spec.Subdomain, p.Child("subdomain"))...)
+		errs = append(errs, api.DNSLabel(spec.Subdomain, p.Child("subdomain"))...)
 	}
 	for i, a := range spec.HostAliases {
 		at := p.Child("hostAliases").Index(i)
 		errs = append(errs, utilvalidation.IsValidIPForLegacyField(at.Child("ip"), a.IP, true, nil)...)
 		for j, name := range a.Hostnames {
-			errs = append(errs, dnsSubdomain(name, at.Child("hostnames").Index(j))...)
+			errs = append(errs, api.DNSSubdomain(name, at.Child("hostnames").Index(j))...)
 		}
 	}
 	return append(errs, validateHostnameOverride(spec, p.Child("hostnameOverride"))...)
@@ -85,7 +87,7 @@ func validateHostnameOverride(spec *corev1.PodSpec, p *field.Path) field.ErrorLi
 		return nil
 	}
 	name := *spec.HostnameOverride
-	errs := dnsSubdomain(name, p)
+	errs := api.DNSSubdomain(name, p)
 	if len(name) > 64 {
 		errs = append(errs, field.TooLong(p, name, 64))
 	}

@@ -4,6 +4,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 func validateEndpoints(e, _ *corev1.Endpoints) field.ErrorList {
@@ -32,10 +34,10 @@ func validateEndpointAddresses(list []corev1.EndpointAddress, p *field.Path) fie
 		}
 		errs = append(errs, wrong...)
 		if a.Hostname != "" {
-			errs = append(errs, dnsLabel(a.Hostname, at.Child("hostname"))...)
+			errs = append(errs, api.DNSLabel(a.Hostname, at.Child("hostname"))...)
 		}
 		if a.NodeName != nil {
-			errs = append(errs, dnsSubdomain(*a.NodeName, at.Child("nodeName"))...)
+			errs = append(errs, api.DNSSubdomain(*a.NodeName, at.Child("nodeName"))...)
 		}
 	}
 	return errs
@@ -50,9 +52,9 @@ func validateEndpointPort(port *corev1.EndpointPort, named bool, p *field.Path) 
 	case port.Name == "" && named:
 		errs = append(errs, field.Required(p.Child("name"), ""))
 	case port.Name != "":
-		errs = append(errs, dnsLabel(port.Name, p.Child("name"))...)
+		errs = append(errs, api.DNSLabel(port.Name, p.Child("name"))...)
 	}
-	errs = append(errs, invalid(p.Child("port"), port.Port, utilvalidation.IsValidPortNum(int(port.Port)))...)
+	errs = append(errs, api.Invalid(p.Child("port"), port.Port, utilvalidation.IsValidPortNum(int(port.Port)))...)
 	errs = append(errs, oneOf(port.Protocol, p.Child("protocol"), corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)...)
 	if port.AppProtocol != nil {
 		errs = append(errs, qualifiedName(*port.AppProtocol, p.Child("appProtocol"))...)

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 var (
@@ -37,7 +39,7 @@ func validateEnv(list []corev1.EnvVar, volumes volumeSet, p *field.Path) field.E
 		if list[i].Name == "" {
 			errs = append(errs, field.Required(at.Child("name"), ""))
 		} else {
-			errs = append(errs, invalid(at.Child("name"), list[i].Name, utilvalidation.IsRelaxedEnvVarName(list[i].Name))...)
+			errs = append(errs, api.Invalid(at.Child("name"), list[i].Name, utilvalidation.IsRelaxedEnvVarName(list[i].Name))...)
 		}
 		if list[i].ValueFrom != nil {
 			errs = append(errs, validateEnvSource(&list[i], volumes, at.Child("valueFrom"))...)
@@ -85,7 +87,7 @@ func validateKeyRef(name, key string, p *field.Path) field.ErrorList {
 	if key == "" {
 		return append(errs, field.Required(p.Child("key"), ""))
 	}
-	return append(errs, invalid(p.Child("key"), key, utilvalidation.IsConfigMapKey(key))...)
+	return append(errs, api.Invalid(p.Child("key"), key, utilvalidation.IsConfigMapKey(key))...)
 }
 
 func validateFileRef(r *corev1.FileKeySelector, volumes volumeSet, p *field.Path) field.ErrorList {
@@ -168,7 +170,7 @@ func validateEnvFrom(list []corev1.EnvFromSource, p *field.Path) field.ErrorList
 	for i := range list {
 		at, sources := p.Index(i), 0
 		if list[i].Prefix != "" {
-			errs = append(errs, invalid(at.Child("prefix"), list[i].Prefix, utilvalidation.IsRelaxedEnvVarName(list[i].Prefix))...)
+			errs = append(errs, api.Invalid(at.Child("prefix"), list[i].Prefix, utilvalidation.IsRelaxedEnvVarName(list[i].Prefix))...)
 		}
 		if r := list[i].ConfigMapRef; r != nil {
 			sources++
@@ -192,5 +194,5 @@ func validateObjectName(name string, p *field.Path) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(p, "")}
 	}
-	return dnsSubdomain(name, p)
+	return api.DNSSubdomain(name, p)
 }

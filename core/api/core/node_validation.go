@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 func validateNode(n, old *corev1.Node) field.ErrorList {
@@ -37,7 +39,7 @@ func validateTaints(list []corev1.Taint, p *field.Path) field.ErrorList {
 	for i, t := range list {
 		at := p.Index(i)
 		errs = append(errs, metavalidation.ValidateLabelName(t.Key, at.Child("key"))...)
-		errs = append(errs, invalid(at.Child("value"), t.Value, utilvalidation.IsValidLabelValue(t.Value))...)
+		errs = append(errs, api.Invalid(at.Child("value"), t.Value, utilvalidation.IsValidLabelValue(t.Value))...)
 		errs = append(errs, oneOf(t.Effect, at.Child("effect"), taintEffects...)...)
 		if seen.Has(id{t.Effect, t.Key}) {
 			duplicate := field.Duplicate(at, t)

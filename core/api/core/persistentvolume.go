@@ -98,7 +98,7 @@ func validatePersistentVolume(v, old *corev1.PersistentVolume) field.ErrorList {
 		corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRecycle, corev1.PersistentVolumeReclaimRetain)...)
 	errs = append(errs, validateVolumeSource(spec, p)...)
 	if spec.StorageClassName != "" {
-		errs = append(errs, dnsSubdomain(spec.StorageClassName, p.Child("storageClassName"))...)
+		errs = append(errs, api.DNSSubdomain(spec.StorageClassName, p.Child("storageClassName"))...)
 	}
 	errs = append(errs, optionalOneOf(spec.VolumeMode, p.Child("volumeMode"), corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)...)
 	if a := spec.NodeAffinity; a != nil && a.Required != nil {

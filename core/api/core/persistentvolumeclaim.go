@@ -179,11 +179,11 @@ func validateClaimSpec(s *corev1.PersistentVolumeClaimSpec, p *field.Path) field
 		errs = append(errs, field.Invalid(at, q.String(), "must be greater than zero"))
 	}
 	if s.StorageClassName != nil && *s.StorageClassName != "" {
-		errs = append(errs, dnsSubdomain(*s.StorageClassName, p.Child("storageClassName"))...)
+		errs = append(errs, api.DNSSubdomain(*s.StorageClassName, p.Child("storageClassName"))...)
 	}
 	errs = append(errs, optionalOneOf(s.VolumeMode, p.Child("volumeMode"), corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)...)
 	if v := s.VolumeAttributesClassName; v != nil && *v != "" {
-		errs = append(errs, dnsSubdomain(*v, p.Child("volumeAttributesClassName"))...)
+		errs = append(errs, api.DNSSubdomain(*v, p.Child("volumeAttributesClassName"))...)
 	}
 	if d := s.DataSource; d != nil {
 		errs = append(errs, validateDataSource(d.APIGroup, d.Kind, d.Name, p.Child("dataSource"))...)
@@ -219,7 +219,7 @@ func validateDataSource(group *string, kind, name string, p *field.Path) field.E
 		errs = append(errs, field.Invalid(p, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup"))
 	}
 	if group != nil && *group != "" {
-		errs = append(errs, dnsSubdomain(*group, p.Child("apiGroup"))...)
+		errs = append(errs, api.DNSSubdomain(*group, p.Child("apiGroup"))...)
 	}
 	return errs
 }

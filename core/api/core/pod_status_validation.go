@@ -5,6 +5,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // validatePodStatus refuses impossible steps: a container that will not be restarted never leaves its end.
@@ -18,7 +20,7 @@ func validatePodStatus(p, old *corev1.Pod) field.ErrorList {
 		errs = append(errs, field.Forbidden(status.Child("nodeName"), "may not be changed directly"))
 	}
 	if n := p.Status.NominatedNodeName; n != "" {
-		errs = append(errs, dnsSubdomain(n, status.Child("nominatedNodeName"))...)
+		errs = append(errs, api.DNSSubdomain(n, status.Child("nominatedNodeName"))...)
 	}
 	errs = append(errs, validateTransitions(p.Status.ContainerStatuses, old.Status.ContainerStatuses, mayRestart(&old.Spec), status.Child("containerStatuses"))...)
 	errs = append(errs, validateTransitions(p.Status.InitContainerStatuses, old.Status.InitContainerStatuses, mayRestartInit(&old.Spec), status.Child("initContainerStatuses"))...)

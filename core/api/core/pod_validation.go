@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 func validatePod(p, old *corev1.Pod) field.ErrorList {
@@ -105,11 +107,11 @@ func validatePodNames(spec *corev1.PodSpec, p *field.Path) field.ErrorList {
 		{"priorityClassName", spec.PriorityClassName},
 	} {
 		if n.value != "" {
-			errs = append(errs, dnsSubdomain(n.value, p.Child(n.field))...)
+			errs = append(errs, api.DNSSubdomain(n.value, p.Child(n.field))...)
 		}
 	}
 	if n := spec.RuntimeClassName; n != nil {
-		errs = append(errs, dnsSubdomain(*n, p.Child("runtimeClassName"))...)
+		errs = append(errs, api.DNSSubdomain(*n, p.Child("runtimeClassName"))...)
 	}
 	for i, gate := range spec.ReadinessGates {
 		errs = append(errs, qualifiedName(string(gate.ConditionType), p.Child("readinessGates").Index(i).Child("conditionType"))...)
@@ -135,10 +137,10 @@ func validatePodClaims(list []corev1.PodResourceClaim, p *field.Path) (sets.Set[
 			errs = append(errs, field.Invalid(at, c, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"))
 		}
 		if name := c.ResourceClaimName; name != nil {
-			errs = append(errs, dnsSubdomain(*name, at.Child("resourceClaimName"))...)
+			errs = append(errs, api.DNSSubdomain(*name, at.Child("resourceClaimName"))...)
 		}
 		if name := c.ResourceClaimTemplateName; name != nil {
-			errs = append(errs, dnsSubdomain(*name, at.Child("resourceClaimTemplateName"))...)
+			errs = append(errs, api.DNSSubdomain(*name, at.Child("resourceClaimTemplateName"))...)
 		}
 	}
 	return names, errs

@@ -6,6 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // validateProbes checks the three probes and the hooks of a container.
@@ -43,7 +45,7 @@ func validateProbe(probe *corev1.Probe, p *field.Path) field.ErrorList {
 	errs := oneHandler(p, h.Exec != nil, h.HTTPGet != nil, h.TCPSocket != nil, h.GRPC != nil)
 	errs = append(errs, validateAction(h.Exec, h.HTTPGet, h.TCPSocket, p)...)
 	if h.GRPC != nil {
-		errs = append(errs, invalid(p.Child("grpc", "port"), h.GRPC.Port, utilvalidation.IsValidPortNum(int(h.GRPC.Port)))...)
+		errs = append(errs, api.Invalid(p.Child("grpc", "port"), h.GRPC.Port, utilvalidation.IsValidPortNum(int(h.GRPC.Port)))...)
 	}
 	for _, n := range []struct {
 		name  string
@@ -90,7 +92,7 @@ func validateAction(exec *corev1.ExecAction, get *corev1.HTTPGetAction, tcp *cor
 		errs = append(errs, portOrName(get.Port, at.Child("port"))...)
 		errs = append(errs, oneOf(get.Scheme, at.Child("scheme"), corev1.URISchemeHTTP, corev1.URISchemeHTTPS)...)
 		for _, h := range get.HTTPHeaders {
-			errs = append(errs, invalid(at.Child("httpHeaders"), h.Name, utilvalidation.IsHTTPHeaderName(h.Name))...)
+			errs = append(errs, api.Invalid(at.Child("httpHeaders"), h.Name, utilvalidation.IsHTTPHeaderName(h.Name))...)
 		}
 	}
 	if tcp != nil {

@@ -87,7 +87,7 @@ func validateQuotaList(list corev1.ResourceList, p *field.Path) field.ErrorList 
 	var errs field.ErrorList
 	for _, name := range sortedNames(list) {
 		at, q := p.Key(string(name)), list[name]
-		bad := invalid(at, string(name), utilvalidation.IsQualifiedName(string(name)))
+		bad := api.Invalid(at, string(name), utilvalidation.IsQualifiedName(string(name)))
 		if len(bad) == 0 && !strings.Contains(string(name), "/") && !isQuotaResource(name) {
 			bad = field.ErrorList{field.Invalid(at, string(name), "must be a standard resource for quota")}
 		}

@@ -8,6 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 var taintEffects = []corev1.TaintEffect{corev1.TaintEffectNoExecute, corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule}
@@ -39,7 +41,7 @@ func validateTolerationValue(t *corev1.Toleration, p *field.Path) field.ErrorLis
 	at := p.Child("operator")
 	switch t.Operator {
 	case corev1.TolerationOpEqual, "":
-		return invalid(at, t.Value, utilvalidation.IsValidLabelValue(t.Value))
+		return api.Invalid(at, t.Value, utilvalidation.IsValidLabelValue(t.Value))
 	case corev1.TolerationOpExists:
 		if t.Value != "" {
 			return field.ErrorList{field.Invalid(at, *t, "value must be empty when `operator` is 'Exists'")}

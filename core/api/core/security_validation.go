@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const maxSysctlLength = 253
@@ -86,14 +88,14 @@ func validateUser(id *int64, p *field.Path) field.ErrorList {
 	if id == nil {
 		return nil
 	}
-	return invalid(p, *id, utilvalidation.IsValidUserID(*id))
+	return api.Invalid(p, *id, utilvalidation.IsValidUserID(*id))
 }
 
 func validateGroup(id *int64, p *field.Path) field.ErrorList {
 	if id == nil {
 		return nil
 	}
-	return invalid(p, *id, utilvalidation.IsValidGroupID(*id))
+	return api.Invalid(p, *id, utilvalidation.IsValidGroupID(*id))
 }
 
 func validateSysctls(list []corev1.Sysctl, spec *corev1.PodSpec, p *field.Path) field.ErrorList {

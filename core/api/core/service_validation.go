@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const (
@@ -62,7 +64,7 @@ func validateServiceType(s *corev1.Service, p *field.Path) field.ErrorList {
 		if name == "" {
 			return append(errs, field.Required(p.Child("externalName"), ""))
 		}
-		errs = append(errs, dnsSubdomain(name, p.Child("externalName"))...)
+		errs = append(errs, api.DNSSubdomain(name, p.Child("externalName"))...)
 	}
 	return errs
 }
@@ -108,13 +110,13 @@ func validateServicePort(port *corev1.ServicePort, named bool, names sets.Set[st
 	case port.Name == "" && named:
 		errs = append(errs, field.Required(p.Child("name"), ""))
 	case port.Name != "":
-		errs = append(errs, dnsLabel(port.Name, p.Child("name"))...)
+		errs = append(errs, api.DNSLabel(port.Name, p.Child("name"))...)
 		if names.Has(port.Name) {
 			errs = append(errs, field.Duplicate(p.Child("name"), port.Name))
 		}
 		names.Insert(port.Name)
 	}
-	errs = append(errs, invalid(p.Child("port"), port.Port, utilvalidation.IsValidPortNum(int(port.Port)))...)
+	errs = append(errs, api.Invalid(p.Child("port"), port.Port, utilvalidation.IsValidPortNum(int(port.Port)))...)
 	errs = append(errs, oneOf(port.Protocol, p.Child("protocol"), corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)...)
 	errs = append(errs, portOrName(port.TargetPort, p.Child("targetPort"))...)
 	if port.AppProtocol != nil {
@@ -251,7 +253,7 @@ func validateTrafficPolicies(s *corev1.Service, p *field.Path) field.ErrorList {
 	}
 	health := p.Child("healthCheckNodePort")
 	if n := spec.HealthCheckNodePort; n != 0 {
-		errs = append(errs, invalid(health, n, utilvalidation.IsValidPortNum(int(n)))...)
+		errs = append(errs, api.Invalid(health, n, utilvalidation.IsValidPortNum(int(n)))...)
 		if !needsHealthCheckPort(s) {
 			errs = append(errs, field.Invalid(health, n, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"))
 		}
@@ -304,7 +306,7 @@ func validateServiceStatus(s, _ *corev1.Service) field.ErrorList {
 			errs = append(errs, utilvalidation.IsValidIPForLegacyField(at.Child("ip"), in.IP, true, nil)...)
 		}
 		if in.Hostname != "" {
-			errs = append(errs, dnsSubdomain(in.Hostname, at.Child("hostname"))...)
+			errs = append(errs, api.DNSSubdomain(in.Hostname, at.Child("hostname"))...)
 		}
 		switch {
 		case in.IP == "" && in.IPMode != nil:

@@ -9,16 +9,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-)
 
-// invalid makes an error of each message about a value.
-func invalid(p *field.Path, value any, msgs []string) field.ErrorList {
-	var errs field.ErrorList
-	for _, msg := range msgs {
-		errs = append(errs, field.Invalid(p, value, msg))
-	}
-	return errs
-}
+	"github.com/gantryio/gantry/core/api"
+)
 
 // oneOf refuses what is not in the list; an empty value is missing rather than wrong.
 func oneOf[T ~string](value T, p *field.Path, allowed ...T) field.ErrorList {
@@ -46,16 +39,8 @@ func required(value string, p *field.Path) field.ErrorList {
 	return nil
 }
 
-func dnsLabel(value string, p *field.Path) field.ErrorList {
-	return invalid(p, value, utilvalidation.IsDNS1123Label(value))
-}
-
-func dnsSubdomain(value string, p *field.Path) field.ErrorList {
-	return invalid(p, value, utilvalidation.IsDNS1123Subdomain(value))
-}
-
 func qualifiedName(value string, p *field.Path) field.ErrorList {
-	return invalid(p, value, utilvalidation.IsQualifiedName(value))
+	return api.Invalid(p, value, utilvalidation.IsQualifiedName(value))
 }
 
 // requiredDNSLabel is for the names inside an object.
@@ -63,7 +48,7 @@ func requiredDNSLabel(value string, p *field.Path) field.ErrorList {
 	if value == "" {
 		return field.ErrorList{field.Required(p, "")}
 	}
-	return dnsLabel(value, p)
+	return api.DNSLabel(value, p)
 }
 
 func nonNegative[T ~int32 | ~int64](value T, p *field.Path) field.ErrorList {
@@ -72,9 +57,9 @@ func nonNegative[T ~int32 | ~int64](value T, p *field.Path) field.ErrorList {
 
 func portOrName(port intstr.IntOrString, p *field.Path) field.ErrorList {
 	if port.Type == intstr.String {
-		return invalid(p, port.StrVal, utilvalidation.IsValidPortName(port.StrVal))
+		return api.Invalid(p, port.StrVal, utilvalidation.IsValidPortName(port.StrVal))
 	}
-	return invalid(p, port.IntValue(), utilvalidation.IsValidPortNum(port.IntValue()))
+	return api.Invalid(p, port.IntValue(), utilvalidation.IsValidPortNum(port.IntValue()))
 }
 
 // descendingPath refuses paths that leave the folder that they are relative to.

@@ -5,20 +5,14 @@ package networking
 import (
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-)
 
-func invalid(p *field.Path, value any, msgs []string) field.ErrorList {
-	var errs field.ErrorList
-	for _, msg := range msgs {
-		errs = append(errs, field.Invalid(p, value, msg))
-	}
-	return errs
-}
+	"github.com/gantryio/gantry/core/api"
+)
 
 // requiredSegment is for names that stand in URLs.
 func requiredSegment(value string, p *field.Path, missing string) field.ErrorList {
 	if value == "" {
 		return field.ErrorList{field.Required(p, missing)}
 	}
-	return invalid(p, value, path.IsValidPathSegmentName(value))
+	return api.Invalid(p, value, path.IsValidPathSegmentName(value))
 }

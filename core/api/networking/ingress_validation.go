@@ -10,6 +10,8 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const isAddress = "must be a DNS name, not an IP address"
@@ -38,11 +40,11 @@ func validateIngressSpec(s *networkingv1.IngressSpec, old *networkingv1.Ingress,
 			errs = append(errs, validateHost(host, at.Child("hosts").Index(j))...)
 		}
 		if name := s.TLS[i].SecretName; name != "" && !hadBadSecret(old) {
-			errs = append(errs, invalid(at.Child("secretName"), name, utilvalidation.IsDNS1123Subdomain(name))...)
+			errs = append(errs, api.Invalid(at.Child("secretName"), name, utilvalidation.IsDNS1123Subdomain(name))...)
 		}
 	}
 	if c := s.IngressClassName; c != nil {
-		errs = append(errs, invalid(p.Child("ingressClassName"), *c, utilvalidation.IsDNS1123Subdomain(*c))...)
+		errs = append(errs, api.Invalid(p.Child("ingressClassName"), *c, utilvalidation.IsDNS1123Subdomain(*c))...)
 	}
 	return errs
 }
@@ -62,9 +64,9 @@ func hadBadWildcard(old *networkingv1.Ingress) bool {
 
 func validateHost(host string, p *field.Path) field.ErrorList {
 	if strings.Contains(host, "*") {
-		return invalid(p, host, utilvalidation.IsWildcardDNS1123Subdomain(host))
+		return api.Invalid(p, host, utilvalidation.IsWildcardDNS1123Subdomain(host))
 	}
-	return invalid(p, host, utilvalidation.IsDNS1123Subdomain(host))
+	return api.DNSSubdomain(host, p)
 }
 
 func validateRule(r *networkingv1.IngressRule, old *networkingv1.Ingress, p *field.Path) field.ErrorList {
@@ -140,15 +142,15 @@ func validateBackend(b *networkingv1.IngressBackend, p *field.Path) field.ErrorL
 	if b.Service.Name == "" {
 		errs = append(errs, field.Required(at.Child("name"), ""))
 	} else {
-		errs = append(errs, invalid(at.Child("name"), b.Service.Name, utilvalidation.IsDNS1123Label(b.Service.Name))...)
+		errs = append(errs, api.Invalid(at.Child("name"), b.Service.Name, utilvalidation.IsDNS1123Label(b.Service.Name))...)
 	}
 	switch name, number := b.Service.Port.Name, b.Service.Port.Number; {
 	case name != "" && number != 0:
 		errs = append(errs, field.Invalid(p, "", "cannot set both port name & port number"))
 	case name != "":
-		errs = append(errs, invalid(at.Child("port", "name"), name, utilvalidation.IsValidPortName(name))...)
+		errs = append(errs, api.Invalid(at.Child("port", "name"), name, utilvalidation.IsValidPortName(name))...)
 	case number != 0:
-		errs = append(errs, invalid(at.Child("port", "number"), number, utilvalidation.IsValidPortNum(int(number)))...)
+		errs = append(errs, api.Invalid(at.Child("port", "number"), number, utilvalidation.IsValidPortNum(int(number)))...)
 	default:
 		errs = append(errs, field.Required(p, "port name or number is required"))
 	}
@@ -158,7 +160,7 @@ func validateBackend(b *networkingv1.IngressBackend, p *field.Path) field.ErrorL
 func validateReference(r *corev1.TypedLocalObjectReference, p *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if r.APIGroup != nil {
-		errs = append(errs, invalid(p.Child("apiGroup"), *r.APIGroup, utilvalidation.IsDNS1123Subdomain(*r.APIGroup))...)
+		errs = append(errs, api.Invalid(p.Child("apiGroup"), *r.APIGroup, utilvalidation.IsDNS1123Subdomain(*r.APIGroup))...)
 	}
 	errs = append(errs, requiredSegment(r.Kind, p.Child("kind"), "kind is required")...)
 	return append(errs, requiredSegment(r.Name, p.Child("name"), "name is required")...)
@@ -172,7 +174,7 @@ func validateIngressStatus(i, _ *networkingv1.Ingress) field.ErrorList {
 			errs = append(errs, utilvalidation.IsValidIPForLegacyField(p.Child("ip"), a.IP, true, nil)...)
 		}
 		if a.Hostname != "" {
-			errs = append(errs, invalid(p.Child("hostname"), a.Hostname, utilvalidation.IsDNS1123Subdomain(a.Hostname))...)
+			errs = append(errs, api.Invalid(p.Child("hostname"), a.Hostname, utilvalidation.IsDNS1123Subdomain(a.Hostname))...)
 			if _, err := netip.ParseAddr(a.Hostname); err == nil {
 				errs = append(errs, field.Invalid(p.Child("hostname"), a.Hostname, isAddress))
 			}

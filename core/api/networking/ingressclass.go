@@ -87,7 +87,7 @@ func validateParameters(r *networkingv1.IngressClassParametersReference, p *fiel
 	case r.Namespace == nil:
 		errs = append(errs, field.Required(p.Child("namespace"), "`parameters.scope` is set to 'Namespace'"))
 	default:
-		errs = append(errs, invalid(p.Child("namespace"), *r.Namespace, utilvalidation.IsDNS1123Label(*r.Namespace))...)
+		errs = append(errs, api.Invalid(p.Child("namespace"), *r.Namespace, utilvalidation.IsDNS1123Label(*r.Namespace))...)
 	}
 	return errs
 }

@@ -55,7 +55,7 @@ func validateIPAddress(a, old *networkingv1.IPAddress) field.ErrorList {
 	}
 	var errs field.ErrorList
 	if r.Group != "" {
-		errs = append(errs, invalid(p.Child("group"), r.Group, utilvalidation.IsDNS1123Subdomain(r.Group))...)
+		errs = append(errs, api.Invalid(p.Child("group"), r.Group, utilvalidation.IsDNS1123Subdomain(r.Group))...)
 	}
 	errs = append(errs, requiredSegment(r.Resource, p.Child("resource"), "")...)
 	errs = append(errs, requiredSegment(r.Name, p.Child("name"), "")...)

@@ -103,14 +103,14 @@ func validatePort(v *networkingv1.NetworkPolicyPort, p *field.Path) field.ErrorL
 		if end != nil {
 			errs = append(errs, field.Invalid(p.Child("endPort"), *end, "may not be specified when `port` is non-numeric"))
 		}
-		errs = append(errs, invalid(p.Child("port"), v.Port.StrVal, utilvalidation.IsValidPortName(v.Port.StrVal))...)
+		errs = append(errs, api.Invalid(p.Child("port"), v.Port.StrVal, utilvalidation.IsValidPortName(v.Port.StrVal))...)
 	default:
-		errs = append(errs, invalid(p.Child("port"), v.Port.IntVal, utilvalidation.IsValidPortNum(int(v.Port.IntVal)))...)
+		errs = append(errs, api.Invalid(p.Child("port"), v.Port.IntVal, utilvalidation.IsValidPortNum(int(v.Port.IntVal)))...)
 		if end != nil && *end < v.Port.IntVal {
 			errs = append(errs, field.Invalid(p.Child("endPort"), v.Port.IntVal, "must be greater than or equal to `port`"))
 		}
 		if end != nil {
-			errs = append(errs, invalid(p.Child("endPort"), *end, utilvalidation.IsValidPortNum(int(*end)))...)
+			errs = append(errs, api.Invalid(p.Child("endPort"), *end, utilvalidation.IsValidPortNum(int(*end)))...)
 		}
 	}
 	return errs

@@ -7,6 +7,8 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const noSuchRequest = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
@@ -34,7 +36,7 @@ func (n requestNames) validateReference(ref string, p *field.Path) field.ErrorLi
 	}
 	var errs field.ErrorList
 	for _, part := range parts {
-		errs = append(errs, dnsLabel(part, p)...)
+		errs = append(errs, api.DNSLabel(part, p)...)
 	}
 	sub, known := n[parts[0]]
 	if !known || len(parts) == 2 && !sub[parts[1]] {
@@ -69,7 +71,7 @@ func validateDevices(c *resourcev1.DeviceClaim, p *field.Path) field.ErrorList {
 }
 
 func validateRequest(r *resourcev1.DeviceRequest, p *field.Path) field.ErrorList {
-	errs := dnsLabel(r.Name, p.Child("name"))
+	errs := api.DNSLabel(r.Name, p.Child("name"))
 	switch {
 	case r.Exactly == nil && len(r.FirstAvailable) == 0:
 		return append(errs, field.Required(p, "exactly one of `exactly` or `firstAvailable` is required"))
@@ -86,7 +88,7 @@ func validateExactly(r *resourcev1.ExactDeviceRequest, p *field.Path) field.Erro
 	if r.DeviceClassName == "" {
 		errs = append(errs, field.Required(p.Child("deviceClassName"), ""))
 	} else {
-		errs = append(errs, dnsSubdomain(r.DeviceClassName, p.Child("deviceClassName"))...)
+		errs = append(errs, api.DNSSubdomain(r.DeviceClassName, p.Child("deviceClassName"))...)
 	}
 	errs = append(errs, validateSelectors(r.Selectors, p.Child("selectors"), false)...)
 	errs = append(errs, validateCount(r.AllocationMode, r.Count, p.Child("count"))...)
@@ -94,7 +96,7 @@ func validateExactly(r *resourcev1.ExactDeviceRequest, p *field.Path) field.Erro
 }
 
 func validateAlternative(r *resourcev1.DeviceSubRequest, p *field.Path) field.ErrorList {
-	errs := dnsLabel(r.Name, p.Child("name"))
+	errs := api.DNSLabel(r.Name, p.Child("name"))
 	errs = append(errs, validateSelectors(r.Selectors, p.Child("selectors"), false)...)
 	errs = append(errs, validateCount(r.AllocationMode, r.Count, p.Child("count"))...)
 	return append(errs, validateTolerations(r.Tolerations, p.Child("tolerations"))...)
@@ -118,7 +120,7 @@ func validateTolerations(list []resourcev1.DeviceToleration, p *field.Path) fiel
 		case t.Operator == resourcev1.DeviceTolerationOpExists && t.Value != "":
 			errs = append(errs, field.Invalid(at, t.Value, "must be empty for operator `Exists`"))
 		case t.Operator == resourcev1.DeviceTolerationOpEqual:
-			errs = append(errs, invalid(at, t.Value, utilvalidation.IsValidLabelValue(t.Value))...)
+			errs = append(errs, api.Invalid(at, t.Value, utilvalidation.IsValidLabelValue(t.Value))...)
 		}
 	}
 	return errs

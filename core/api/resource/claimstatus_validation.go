@@ -7,6 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gantryio/gantry/core/api/core"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 func validateClaimStatus(c, old *resourcev1.ResourceClaim) field.ErrorList {
@@ -62,7 +64,7 @@ func validateAllocation(a *resourcev1.AllocationResult, names requestNames, p *f
 	errs := each(a.Devices.Results, resourcev1.AllocationResultsMaxSize, devices.Child("results"),
 		func(r *resourcev1.DeviceRequestAllocationResult, p *field.Path) field.ErrorList {
 			errs := names.validateReference(r.Request, p.Child("request"))
-			errs = append(errs, dnsLabel(r.Device, p.Child("device"))...)
+			errs = append(errs, api.DNSLabel(r.Device, p.Child("device"))...)
 			errs = append(errs, validateBinding(r.BindingConditions, r.BindingFailureConditions, p)...)
 			return append(errs, validateTolerations(r.Tolerations, p.Child("tolerations"))...)
 		})
@@ -112,7 +114,7 @@ func validateBinding(conditions, failures []string, p *field.Path) field.ErrorLi
 func validateDeviceStatus(d *resourcev1.AllocatedDeviceStatus, allocated map[deviceID]bool, p *field.Path) field.ErrorList {
 	errs := validateDriverName(d.Driver, p.Child("driver"))
 	errs = append(errs, validatePoolName(d.Pool, p.Child("pool"))...)
-	errs = append(errs, dnsLabel(d.Device, p.Child("device"))...)
+	errs = append(errs, api.DNSLabel(d.Device, p.Child("device"))...)
 	if id := statusID(d); !allocated[id] {
 		errs = append(errs, field.Invalid(p, id.String(), "must be an allocated device in the claim"))
 	}

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const maxQualifiedName = resourcev1.DeviceMaxDomainLength + 1 + resourcev1.DeviceMaxIDLength
@@ -22,7 +24,7 @@ var semver = func() *regexp.Regexp {
 
 // validateDevice does not look again at capacities and taints that are as they were.
 func validateDevice(d, old *resourcev1.Device, p *field.Path) field.ErrorList {
-	errs := dnsLabel(d.Name, p.Child("name"))
+	errs := api.DNSLabel(d.Name, p.Child("name"))
 	if n, limit := len(d.Attributes)+len(d.Capacity), resourcev1.ResourceSliceMaxAttributesAndCapacitiesPerDevice; n > limit {
 		errs = append(errs, field.Invalid(p, n, fmt.Sprintf("the total number of attributes and capacities must not exceed %d", limit)))
 	}
@@ -130,7 +132,7 @@ func validateIdentifier(id string, p *field.Path) field.ErrorList {
 	if len(id) > resourcev1.DeviceMaxIDLength {
 		errs = append(errs, field.TooLong(p, "", resourcev1.DeviceMaxIDLength))
 	}
-	return append(errs, invalid(p, id, content.IsCIdentifier(id))...)
+	return append(errs, api.Invalid(p, id, content.IsCIdentifier(id))...)
 }
 
 // shorten leaves the middle of a key out that is too long for a field path.

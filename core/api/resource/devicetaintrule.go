@@ -73,7 +73,7 @@ func validateTaintRule(r, old *resourcev1.DeviceTaintRule) field.ErrorList {
 			errs = append(errs, validatePoolName(*s.Pool, at.Child("pool"))...)
 		}
 		if s.Device != nil {
-			errs = append(errs, dnsLabel(*s.Device, at.Child("device"))...)
+			errs = append(errs, api.DNSLabel(*s.Device, at.Child("device"))...)
 		}
 	}
 	return append(errs, validateTaint(&r.Spec.Taint, p.Child("taint"))...)
@@ -83,7 +83,7 @@ func validateTaintRule(r, old *resourcev1.DeviceTaintRule) field.ErrorList {
 func validateTaint(t *resourcev1.DeviceTaint, p *field.Path) field.ErrorList {
 	errs := metavalidation.ValidateLabelName(t.Key, p.Child("key"))
 	if t.Value != "" {
-		errs = append(errs, invalid(p.Child("value"), t.Value, utilvalidation.IsValidLabelValue(t.Value))...)
+		errs = append(errs, api.Invalid(p.Child("value"), t.Value, utilvalidation.IsValidLabelValue(t.Value))...)
 	}
 	return errs
 }

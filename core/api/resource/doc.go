@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // rules is the form of the generated functions of k8s.io/api.
@@ -43,22 +45,6 @@ func each[T any](list []T, limit int, p *field.Path, check func(entry *T, p *fie
 	return errs
 }
 
-func invalid(p *field.Path, value any, msgs []string) field.ErrorList {
-	var errs field.ErrorList
-	for _, msg := range msgs {
-		errs = append(errs, field.Invalid(p, value, msg))
-	}
-	return errs
-}
-
-func dnsLabel(name string, p *field.Path) field.ErrorList {
-	return invalid(p, name, utilvalidation.IsDNS1123Label(name))
-}
-
-func dnsSubdomain(name string, p *field.Path) field.ErrorList {
-	return invalid(p, name, utilvalidation.IsDNS1123Subdomain(name))
-}
-
 func validateDriverName(name string, p *field.Path) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(p, "")}
@@ -67,7 +53,7 @@ func validateDriverName(name string, p *field.Path) field.ErrorList {
 	if len(name) > resourcev1.DriverNameMaxLength {
 		errs = append(errs, field.TooLong(p, "", resourcev1.DriverNameMaxLength))
 	}
-	return append(errs, invalid(p, name, utilvalidation.IsDNS1123Subdomain(strings.ToLower(name)))...)
+	return append(errs, api.Invalid(p, name, utilvalidation.IsDNS1123Subdomain(strings.ToLower(name)))...)
 }
 
 // validatePoolName wants one or more DNS subdomains with slashes between them.
@@ -80,7 +66,7 @@ func validatePoolName(name string, p *field.Path) field.ErrorList {
 		errs = append(errs, field.TooLong(p, "", resourcev1.PoolNameMaxLength))
 	}
 	for part := range strings.SplitSeq(name, "/") {
-		errs = append(errs, dnsSubdomain(part, p)...)
+		errs = append(errs, api.DNSSubdomain(part, p)...)
 	}
 	return errs
 }

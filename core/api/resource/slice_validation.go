@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gantryio/gantry/core/api/core"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const oneOfNodes = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
@@ -70,7 +72,7 @@ func (n nodes) validate(p *field.Path, emptyName string) (set []string, errs fie
 		errs = append(errs, field.Invalid(p.Child("nodeName"), "", emptyName))
 	} else if n.name != nil {
 		set = append(set, "`nodeName`")
-		errs = append(errs, dnsSubdomain(*n.name, p.Child("nodeName"))...)
+		errs = append(errs, api.DNSSubdomain(*n.name, p.Child("nodeName"))...)
 	}
 	if n.selector != nil {
 		set = append(set, "`nodeSelector`")

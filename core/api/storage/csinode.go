@@ -77,7 +77,7 @@ func validateNodeDriver(d *storagev1.CSINodeDriver, p *field.Path) field.ErrorLi
 			errs = append(errs, field.Duplicate(p, key))
 		}
 		seen[key] = true
-		errs = append(errs, invalid(p, key, utilvalidation.IsQualifiedName(key))...)
+		errs = append(errs, api.Invalid(p, key, utilvalidation.IsQualifiedName(key))...)
 	}
 	return errs
 }
@@ -91,5 +91,5 @@ func validateDriverName(name string, p *field.Path) field.ErrorList {
 	if len(name) > utilvalidation.DNS1123LabelMaxLength {
 		errs = append(errs, field.TooLong(p, name, utilvalidation.DNS1123LabelMaxLength))
 	}
-	return append(errs, invalid(p, name, utilvalidation.IsDNS1123Subdomain(strings.ToLower(name)))...)
+	return append(errs, api.Invalid(p, name, utilvalidation.IsDNS1123Subdomain(strings.ToLower(name)))...)
 }

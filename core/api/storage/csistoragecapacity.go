@@ -34,7 +34,7 @@ func capacity(c *storagev1.CSIStorageCapacity) string {
 func validateCapacity(c, old *storagev1.CSIStorageCapacity) field.ErrorList {
 	p := field.NewPath("nodeTopology")
 	errs := metavalidation.ValidateLabelSelector(c.NodeTopology, metavalidation.LabelSelectorValidationOptions{}, p)
-	errs = append(errs, invalid(field.NewPath("storageClassName"), c.StorageClassName, utilvalidation.IsDNS1123Subdomain(c.StorageClassName))...)
+	errs = append(errs, api.Invalid(field.NewPath("storageClassName"), c.StorageClassName, utilvalidation.IsDNS1123Subdomain(c.StorageClassName))...)
 	if q := c.Capacity; q != nil && q.Sign() < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("capacity"), q.String(), validation.IsNegativeErrorMsg))
 	}

@@ -7,6 +7,8 @@ import (
 
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const (
@@ -14,20 +16,12 @@ const (
 	maxParametersSize = 256 << 10
 )
 
-func invalid(p *field.Path, value any, msgs []string) field.ErrorList {
-	var errs field.ErrorList
-	for _, msg := range msgs {
-		errs = append(errs, field.Invalid(p, value, msg))
-	}
-	return errs
-}
-
 // validateDriver checks the name of a provisioner or driver.
 func validateDriver(name string, p *field.Path) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(p, name)}
 	}
-	return invalid(p, strings.ToLower(name), utilvalidation.IsQualifiedName(strings.ToLower(name)))
+	return api.Invalid(p, strings.ToLower(name), utilvalidation.IsQualifiedName(strings.ToLower(name)))
 }
 
 // validateParameters bounds what is handed to a driver.

@@ -49,7 +49,7 @@ func validateAttachment(a, old *storagev1.VolumeAttachment) field.ErrorList {
 		errs = append(errs, field.Required(p.Child("attacher"), a.Spec.Attacher))
 	}
 	errs = append(errs, validateSource(&a.Spec.Source, p.Child("source"))...)
-	errs = append(errs, invalid(p.Child("nodeName"), a.Spec.NodeName, utilvalidation.IsDNS1123Subdomain(a.Spec.NodeName))...)
+	errs = append(errs, api.Invalid(p.Child("nodeName"), a.Spec.NodeName, utilvalidation.IsDNS1123Subdomain(a.Spec.NodeName))...)
 	errs = append(errs, validateAttachmentStatus(&a.Status, field.NewPath("status"))...)
 	if old != nil {
 		if !equality.Semantic.DeepEqual(old.Spec, a.Spec) {
@@ -59,7 +59,7 @@ func validateAttachment(a, old *storagev1.VolumeAttachment) field.ErrorList {
 	}
 	errs = append(errs, validateDriverName(a.Spec.Attacher, p.Child("attacher"))...)
 	if name := a.Spec.Source.PersistentVolumeName; name != nil {
-		errs = append(errs, invalid(p.Child("source", "persistentVolumeName"), *name, utilvalidation.IsDNS1123Subdomain(*name))...)
+		errs = append(errs, api.Invalid(p.Child("source", "persistentVolumeName"), *name, utilvalidation.IsDNS1123Subdomain(*name))...)
 	}
 	return errs
 }
