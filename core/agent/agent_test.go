@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -250,8 +252,16 @@ func TestLostEventsAreMadeUpFor(t *testing.T) {
 	b.until("web", "restarted", running(1))
 }
 
+// The runtime refuses at first, as containerd does while it is still removing what the agent asked for.
 func TestTeardownLeavesNothing(t *testing.T) {
-	b := newBench(t, fakeruntime.Options{})
+	refusals := 2
+	b := newBench(t, fakeruntime.Options{Delay: func(_ context.Context, method string) error {
+		if method == "RemovePodSandbox" && refusals > 0 {
+			refusals--
+			return status.Error(codes.Unknown, "container is already in removing state")
+		}
+		return nil
+	}})
 	b.start(nil)
 	b.create(testPod("web"))
 	b.until("web", "ready", ready)

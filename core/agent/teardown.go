@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -13,6 +14,12 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/gantryio/gantry/core/agent/criconfig"
+)
+
+const (
+	// tearTimeout bounds how long the removal of one sandbox is tried, and tearAgain is the pause between two tries.
+	tearTimeout = 15 * time.Second
+	tearAgain   = 100 * time.Millisecond
 )
 
 // Teardown stops and removes every pod of this node from the machine: containers, sandboxes with their network, volumes,
@@ -89,14 +96,27 @@ func away(err error) bool {
 	return code == codes.Unavailable || code == codes.DeadlineExceeded
 }
 
-// tearSandbox ends a sandbox. Its containers get no grace: the machine is being cleared.
+// tearSandbox ends a sandbox. Its containers get no grace: the machine is being cleared. A runtime that is still at what the
+// agent before this one asked for refuses for a moment.
 func (a *Agent) tearSandbox(ctx context.Context, i Instance, id string) error {
-	_, err := i.Runtime.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: id})
-	if err == nil || status.Code(err) == codes.NotFound {
-		_, err = i.Runtime.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id})
+	ctx, cancel := context.WithTimeout(ctx, tearTimeout)
+	defer cancel()
+	for {
+		_, err := i.Runtime.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: id})
+		if err == nil || status.Code(err) == codes.NotFound {
+			_, err = i.Runtime.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id})
+		}
+		if err == nil || status.Code(err) == codes.NotFound {
+			return nil
+		}
+		err = fmt.Errorf("remove sandbox %s: %w", id, err)
+		if status.Code(err) != codes.Unknown {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(tearAgain):
+		}
 	}
-	if err != nil && status.Code(err) != codes.NotFound {
-		return fmt.Errorf("remove sandbox %s: %w", id, err)
-	}
-	return nil
 }

@@ -23,15 +23,15 @@ import (
 // Compute makes the objects of a computed kind that the selectors, nil for all, select in q's namespace, or in all when
 // that is empty.
 func (s *Server) Compute(ctx context.Context, q *api.Request, labels labels.Selector, fields fields.Selector) ([]*cache.Entry, error) {
-	f, err := newSelector(q, &ListOptions{Labels: labels, Fields: fields})
+	f, err := newSelection(q, &ListOptions{Labels: labels, Fields: fields})
 	if err != nil {
 		return nil, err
 	}
 	gv := q.Resource.GroupVersionKind().GroupVersion()
 	if r := s.remoteOf([]string{"apis", gv.Group, gv.Version}); r != nil {
-		return s.fetchObjects(ctx, r, q, labels, &f)
+		return s.fetchObjects(ctx, r, q, labels, &f.Selector)
 	}
-	return s.compute(ctx, q, &f)
+	return s.compute(ctx, q, &f.Selector)
 }
 
 func (s *Server) computeOne(ctx context.Context, q *api.Request) (*cache.Entry, error) {

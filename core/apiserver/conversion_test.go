@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -17,14 +18,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 )
 
 const convertedDefinition = `{"metadata":{"name":"hosts.convert.example.com"},
 "spec":{"group":"convert.example.com","scope":"Namespaced","names":{"plural":"hosts","singular":"host","kind":"Host","listKind":"HostList"},
 "conversion":{"strategy":"Webhook","webhook":{"conversionReviewVersions":["v1"],"clientConfig":{"url":"URL","caBundle":"CA"}}},
 "versions":[
- {"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"address":{"type":"string"}}}}}}},
- {"name":"v2","served":true,"storage":false,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"host":{"type":"string"},"port":{"type":"string"}}}}}}}]}}`
+ {"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"address":{"type":"string"}}}}}},"selectableFields":[{"jsonPath":".spec.address"}]},
+ {"name":"v2","served":true,"storage":false,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"host":{"type":"string"},"port":{"type":"string"}}}}}},"selectableFields":[{"jsonPath":".spec.host"}]}]}}`
 
 // serveConversions converts between "address": "a:b" and "host": "a", "port": "b".
 func serveConversions(t *testing.T, fail *atomic.Bool) *httptest.Server {
@@ -106,6 +109,7 @@ func TestConversionWebhook(t *testing.T) {
 			t.Errorf("owned by m: %v", f.FieldsV1)
 		}
 	}
+	checkSelection(t, v1, v2)
 	fail.Store(true)
 	_, err := v2.List(ctx, metav1.ListOptions{})
 	wantStatus(t, err, 500, metav1.StatusReasonInternalError, "conversion webhook for convert.example.com/v1, Kind=Host failed: cannot today")
@@ -126,5 +130,48 @@ func TestConversionWebhook(t *testing.T) {
 	kv, ok, err := c.store.Get(ctx, "/registry/convert.example.com/hosts/"+ns+"/h")
 	if err != nil || !ok || !strings.Contains(string(kv.Value), `"apiVersion":"convert.example.com/v2"`) {
 		t.Errorf("stored %s %v", kv.Value, err)
+	}
+}
+
+// checkSelection selects by fields of the version that is spoken: objects begin and cease to match by what conversion makes of them.
+func checkSelection(t *testing.T, v1, v2 dynamic.ResourceInterface) {
+	t.Helper()
+	ctx := t.Context()
+	for _, tc := range []struct {
+		of       dynamic.ResourceInterface
+		selector string
+		want     int
+	}{
+		{v1, "spec.address=a:3", 1},
+		{v1, "spec.address!=a:3", 0},
+		{v2, "spec.host=a", 1},
+		{v2, "spec.host=a:3", 0},
+		{v2, "spec.host=a,metadata.name=h", 1},
+		{v2, "spec.host=a,metadata.name=other", 0},
+	} {
+		if got := must(tc.of.List(ctx, metav1.ListOptions{FieldSelector: tc.selector}))(t); len(got.Items) != tc.want {
+			t.Errorf("%s selects %d, want %d", tc.selector, len(got.Items), tc.want)
+		}
+	}
+	_, err := v2.List(ctx, metav1.ListOptions{FieldSelector: "spec.address=a:3"})
+	wantStatus(t, err, 400, metav1.StatusReasonBadRequest, "field label not supported: spec.address")
+	w := must(v2.Watch(ctx, metav1.ListOptions{FieldSelector: "spec.host=a"}))(t)
+	defer w.Stop()
+	for _, step := range []struct {
+		patch string
+		want  watch.EventType
+	}{{"", watch.Added}, {`{"spec":{"host":"b"}}`, watch.Deleted}, {`{"spec":{"host":"a"}}`, watch.Added}} {
+		if step.patch != "" {
+			must(v2.Patch(ctx, "h", types.MergePatchType, []byte(step.patch), metav1.PatchOptions{}))(t)
+		}
+		select {
+		case got := <-w.ResultChan():
+			u, ok := got.Object.(*unstructured.Unstructured)
+			if !ok || got.Type != step.want || u.GetAPIVersion() != "convert.example.com/v2" {
+				t.Errorf("after %q: %s %v, want %s", step.patch, got.Type, got.Object, step.want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("after %q: no event", step.patch)
+		}
 	}
 }

@@ -101,13 +101,13 @@ func FuzzQuery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_, _, _ = decodeContinue(query.Get("continue"), r)
+		_, _, _, _ = decodeContinue(query.Get("continue"), r)
 		o, err := parseListOptions(query)
 		if err != nil {
 			return
 		}
 		_ = o.check(true)
-		_, _ = newSelector(&api.Request{Resource: r}, o)
+		_, _ = newSelection(&api.Request{Resource: r}, o)
 		if o.Labels == nil {
 			return
 		}

@@ -372,8 +372,8 @@ func wantStatus(t testing.TB, err error, code int32, reason metav1.StatusReason,
 }
 
 // continueToken is what a list of an earlier time would have given.
-func continueToken(revision int64, after string) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"v":"meta.k8s.io/v1","rv":%d,"start":%q}`, revision, after))
+func continueToken(revision int64, after string, until time.Time) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"v":"meta.k8s.io/v1","rv":%d,"start":%q,"until":%d}`, revision, after, until.Unix()))
 }
 
 func otherAuthority(t testing.TB) *pki.Authority {

@@ -15,8 +15,15 @@ import (
 	"github.com/gantryio/gantry/core/cache"
 )
 
-// revisionWait is how long a read waits for a revision that the cache has not reached.
-const revisionWait = 3 * time.Second
+const (
+	// revisionWait is how long a read waits for a revision that the cache has not reached.
+	revisionWait = 3 * time.Second
+	// pageWait is how long the next page of a list may be asked for: about as long as Kubernetes, which compacts its
+	// history every five minutes. Clients know how to go on after it.
+	pageWait = 5 * time.Minute
+	// shownAtOnce bounds how many objects are converted in one call to find those that a selector lets through.
+	shownAtOnce = 500
+)
 
 // Page is one answer of a list. Its entries are shared.
 type Page struct {
@@ -77,22 +84,25 @@ func (s *Server) List(ctx context.Context, q *api.Request, o *ListOptions) (*Pag
 	if err := o.check(false); err != nil {
 		return nil, err
 	}
-	f, err := newSelector(q, o)
+	f, err := newSelection(q, o)
 	if err != nil {
 		return nil, err
 	}
 	if q.Resource.Computed {
-		items, err := s.compute(ctx, q, &f)
+		items, err := s.compute(ctx, q, &f.Selector)
 		return &Page{Items: items}, err
 	}
 	snap, after, err := s.snapshot(ctx, q, o)
 	if err != nil {
 		return nil, err
 	}
-	page := collect(snap, &f, q.Namespace, after, o.Limit)
+	page, err := f.collect(ctx, snap, after, o.Limit)
+	if err != nil {
+		return nil, err
+	}
 	if page.Continue != "" {
 		s.Cache.Of(q.Resource).Keep(snap)
-		page.Continue = encodeContinue(snap.Revision, page.Continue, q.Resource)
+		page.Continue = encodeContinue(snap.Revision, page.Continue, time.Now().Add(pageWait), q.Resource)
 		if f.Empty() {
 			page.Remaining = remaining(snap, q.Namespace, page.Items)
 		}
@@ -107,7 +117,7 @@ func (s *Server) snapshot(ctx context.Context, q *api.Request, o *ListOptions) (
 		if o.ResourceVersion != "" && o.ResourceVersion != "0" {
 			return nil, "", apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
 		}
-		revision, after, err := decodeContinue(o.Continue, q.Resource)
+		revision, after, until, err := decodeContinue(o.Continue, q.Resource)
 		if err != nil {
 			return nil, "", apierrors.NewBadRequest(fmt.Sprintf("invalid continue token: %v", err))
 		}
@@ -115,7 +125,7 @@ func (s *Server) snapshot(ctx context.Context, q *api.Request, o *ListOptions) (
 			return col.Snapshot(), after, nil
 		}
 		snap, err := col.At(revision)
-		if err != nil {
+		if err != nil || time.Now().After(until) {
 			return nil, "", errContinueExpired(after, q.Resource)
 		}
 		return snap, after, nil
@@ -139,19 +149,6 @@ func (s *Server) snapshot(ctx context.Context, q *api.Request, o *ListOptions) (
 	return snap, "", nil
 }
 
-// collect leaves the key of the last item in Continue when there is more.
-func collect(snap *cache.Snapshot, f *cache.Selector, namespace, after string, limit int64) *Page {
-	page := &Page{Revision: snap.Revision, Items: []*cache.Entry{}}
-	for e := range snap.Select(f, namespace, after) {
-		if limit > 0 && int64(len(page.Items)) == limit {
-			page.Continue = page.Items[limit-1].Key
-			return page
-		}
-		page.Items = append(page.Items, e)
-	}
-	return page
-}
-
 func remaining(snap *cache.Snapshot, namespace string, items []*cache.Entry) *int64 {
 	n := int64(0)
 	for range snap.From(namespace, items[len(items)-1].Key) {
@@ -165,29 +162,31 @@ type continueToken struct {
 	Version  string `json:"v"`
 	Revision int64  `json:"rv"`
 	After    string `json:"start"`
+	// Until is when the token expires, in seconds of Unix time.
+	Until int64 `json:"until,omitempty"`
 }
 
-func encodeContinue(revision int64, after string, r *api.Resource) string {
-	data, err := json.Marshal(continueToken{"meta.k8s.io/v1", revision, strings.TrimPrefix(after, r.Prefix())})
+func encodeContinue(revision int64, after string, until time.Time, r *api.Resource) string {
+	data, err := json.Marshal(continueToken{"meta.k8s.io/v1", revision, strings.TrimPrefix(after, r.Prefix()), until.Unix()})
 	if err != nil {
-		panic(fmt.Sprintf("marshal a continue token: %v", err)) // two strings and a number
+		panic(fmt.Sprintf("marshal a continue token: %v", err)) // two strings and two numbers
 	}
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 
-func decodeContinue(text string, r *api.Resource) (revision int64, after string, err error) {
+func decodeContinue(text string, r *api.Resource) (revision int64, after string, until time.Time, err error) {
 	data, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
-		return 0, "", err
+		return 0, "", until, err
 	}
 	var t continueToken
 	if err := json.Unmarshal(data, &t); err != nil {
-		return 0, "", err
+		return 0, "", until, err
 	}
 	if t.Version != "meta.k8s.io/v1" || t.Revision == 0 || t.After == "" {
-		return 0, "", fmt.Errorf("incorrect encoded token")
+		return 0, "", until, fmt.Errorf("incorrect encoded token")
 	}
-	return t.Revision, r.Prefix() + t.After, nil
+	return t.Revision, r.Prefix() + t.After, time.Unix(t.Until, 0), nil
 }
 
 // errContinueExpired carries a token with which the client may go on inconsistently, as upstream's does.
@@ -195,6 +194,6 @@ func errContinueExpired(after string, r *api.Resource) error {
 	err := apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. " +
 		"You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. " +
 		"Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.")
-	err.ErrStatus.ListMeta.Continue = encodeContinue(-1, after, r)
+	err.ErrStatus.ListMeta.Continue = encodeContinue(-1, after, time.Unix(0, 0), r)
 	return err
 }

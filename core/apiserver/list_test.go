@@ -82,8 +82,13 @@ func TestAnExpiredContinueHasATokenThatWorks(t *testing.T) {
 	for i := range 5 {
 		must(maps.Create(t.Context(), configMap(fmt.Sprintf("m%02d", i)), metav1.CreateOptions{}))(t)
 	}
+	revision := must(strconv.ParseInt(must(maps.List(t.Context(), metav1.ListOptions{}))(t).ResourceVersion, 10, 64))(t)
+	soon, past := time.Now().Add(time.Minute), time.Now().Add(-time.Minute)
+	must(maps.List(t.Context(), metav1.ListOptions{Limit: 2, Continue: continueToken(revision, ns+"/m01", soon)}))(t)
+	_, err := maps.List(t.Context(), metav1.ListOptions{Limit: 2, Continue: continueToken(revision, ns+"/m01", past)})
+	wantStatus(t, err, 410, metav1.StatusReasonExpired, "The provided continue parameter is too old to display a consistent list result")
 	// Revision 1 was before this server was started.
-	_, err := maps.List(t.Context(), metav1.ListOptions{Limit: 2, Continue: continueToken(1, ns+"/m01")})
+	_, err = maps.List(t.Context(), metav1.ListOptions{Limit: 2, Continue: continueToken(1, ns+"/m01", soon)})
 	wantStatus(t, err, 410, metav1.StatusReasonExpired, "The provided continue parameter is too old to display a consistent list result")
 	status := err.(apierrors.APIStatus).Status()
 	page := must(maps.List(t.Context(), metav1.ListOptions{Limit: 2, Continue: status.Continue}))(t)

@@ -12,9 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
-
-	"github.com/gantryio/gantry/core/api"
-	"github.com/gantryio/gantry/core/cache"
 )
 
 // ListOptions select what a list or watch returns; the zero value is everything as of now. Their
@@ -105,21 +102,6 @@ func parseRevision(text string) (int64, error) {
 		return 0, apierrors.NewBadRequest(fmt.Sprintf("invalid resource version: resourceVersion: Invalid value: %q: not a revision", text))
 	}
 	return revision, nil
-}
-
-// newSelector compiles the options' selectors.
-func newSelector(q *api.Request, o *ListOptions) (cache.Selector, error) {
-	r := q.Spoken()
-	stored, err := r.StoredFields(o.Fields)
-	var f cache.Selector
-	if err == nil {
-		f, err = cache.NewSelector(q.Resource, o.Labels, stored)
-	}
-	if err != nil {
-		return f, apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: %v",
-			r.GroupVersionResource().String(), selectorText(o.Labels), o.Fields, err))
-	}
-	return f, nil
 }
 
 func selectorText(s labels.Selector) string {

@@ -30,7 +30,7 @@ type WatchEvent struct {
 
 // Watch is a running watch. It is used by one goroutine and must be closed.
 type Watch struct {
-	filter  cache.Selector
+	filter  *selection
 	watcher *cache.Watcher
 	cache   *cache.Cache
 	initial []WatchEvent
@@ -47,7 +47,7 @@ func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Wa
 	if err := o.check(true); err != nil {
 		return nil, err
 	}
-	f, err := newSelector(q, o)
+	f, err := newSelection(q, o)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,10 @@ func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Wa
 		}
 		var snap *cache.Snapshot
 		snap, w.watcher = col.SnapshotAndWatch(scope)
-		w.start(snap, q.Namespace, initial && o.Bookmarks)
+		if err := w.start(ctx, snap, initial && o.Bookmarks); err != nil {
+			w.watcher.Close()
+			return nil, err
+		}
 	default:
 		if fromNow {
 			revision = s.Cache.Revision()
@@ -85,14 +88,19 @@ func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Wa
 }
 
 // start queues the present state as ADDED events.
-func (w *Watch) start(snap *cache.Snapshot, namespace string, mark bool) {
-	for _, e := range collect(snap, &w.filter, namespace, "", 0).Items {
+func (w *Watch) start(ctx context.Context, snap *cache.Snapshot, mark bool) error {
+	page, err := w.filter.collect(ctx, snap, "", 0)
+	if err != nil {
+		return err
+	}
+	for _, e := range page.Items {
 		w.initial = append(w.initial, WatchEvent{Type: watch.Added, Entry: e, Revision: e.Revision})
 	}
 	if mark {
 		w.initial = append(w.initial, WatchEvent{Type: watch.Bookmark, Revision: snap.Revision, InitialEnd: true})
 	}
 	w.sent = snap.Revision
+	return nil
 }
 
 // Close ends the watch.
@@ -124,13 +132,13 @@ func (w *Watch) Next(ctx context.Context, out []WatchEvent) ([]WatchEvent, error
 		case <-marks:
 			// Read before polling: what came until then is either polled here or not before the mark.
 			seen := w.cache.Revision()
-			events, err := w.poll(out)
+			events, err := w.poll(ctx, out)
 			if err != nil || len(events) > n {
 				return events, err
 			}
 			return append(out, WatchEvent{Type: watch.Bookmark, Revision: max(seen, w.sent)}), nil
 		case <-w.watcher.Woken():
-			events, err := w.poll(out)
+			events, err := w.poll(ctx, out)
 			if err != nil || len(events) > n {
 				return events, err
 			}
@@ -138,7 +146,7 @@ func (w *Watch) Next(ctx context.Context, out []WatchEvent) ([]WatchEvent, error
 	}
 }
 
-func (w *Watch) poll(out []WatchEvent) ([]WatchEvent, error) {
+func (w *Watch) poll(ctx context.Context, out []WatchEvent) ([]WatchEvent, error) {
 	events, err := w.watcher.Poll(w.buf[:0])
 	w.buf = events
 	if errors.Is(err, cache.ErrSlow) {
@@ -151,7 +159,11 @@ func (w *Watch) poll(out []WatchEvent) ([]WatchEvent, error) {
 		if ev.Entry.Revision <= w.after {
 			continue
 		}
-		if seen, ok := w.filter.See(ev); ok {
+		seen, ok, err := w.filter.see(ctx, ev)
+		if err != nil {
+			return out, err
+		}
+		if ok {
 			out = append(out, WatchEvent{Type: seen.Type, Entry: seen.Entry, Revision: ev.Entry.Revision})
 		}
 		w.sent = ev.Entry.Revision
