@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/fields"
@@ -304,6 +306,11 @@ func (s *Server) authorize(c *call) error {
 	if text := c.query.Get("fieldSelector"); text != "" {
 		if selector, err := fields.ParseSelector(text); err == nil {
 			a.FieldSelectorRequirements = selector.Requirements()
+			// As upstream: what lists or watches one object by its name may be allowed by resourceNames.
+			name, exact := selector.RequiresExactMatch("metadata.name")
+			if a.Name == "" && exact && len(path.IsValidPathSegmentName(name)) == 0 && slices.Contains([]string{"list", "watch", "deletecollection"}, c.verb) {
+				a.Name = name
+			}
 		}
 	}
 	return s.allowed(c.ctx, a)

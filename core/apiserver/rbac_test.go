@@ -5,9 +5,11 @@ import (
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
@@ -110,6 +112,37 @@ func TestNobodyGivesAwayWhatTheyDoNotHave(t *testing.T) {
 	} {
 		if test.want == "" && test.err != nil || test.want != "" && (test.err == nil || !strings.Contains(test.err.Error(), test.want)) {
 			t.Errorf("%s: got %v, want %q", name, test.err, test.want)
+		}
+	}
+}
+
+// Who may list one object by its name may do so by a selector of that name, as kubectl and informers do.
+func TestNamedBySelector(t *testing.T) {
+	ns := shared.namespace(t)
+	before := shared.api.Authorizer
+	shared.api.Authorizer = auth.Chain{auth.Masters{}, auth.NewRBAC(shared.cache, shared.api.Registry)}
+	defer func() { shared.api.Authorizer = before }()
+	objects := shared.typed(t).RbacV1()
+	must(objects.Roles(ns).Create(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "one"}, Rules: []rbacv1.PolicyRule{
+		{Verbs: []string{"list", "watch"}, APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"mine"}},
+	}}, metav1.CreateOptions{}))(t)
+	must(objects.RoleBindings(ns).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "one"}, RoleRef: rbacv1.RoleRef{Kind: "Role", Name: "one"}, Subjects: []rbacv1.Subject{{Kind: "User", Name: "jane"}},
+	}, metav1.CreateOptions{}))(t)
+	maps := must(kubernetes.NewForConfig(shared.config(t, "jane")))(t).CoreV1().ConfigMaps(ns)
+	for selector, allowed := range map[string]bool{
+		"metadata.name=mine": true, "metadata.name==mine": true, "metadata.name=other": false, "metadata.name!=mine": false, "metadata.name=mi/ne": false, "": false,
+	} {
+		_, err := maps.List(t.Context(), metav1.ListOptions{FieldSelector: selector})
+		if (err == nil) != allowed || err != nil && !apierrors.IsForbidden(err) {
+			t.Errorf("list %q: %v", selector, err)
+		}
+		w, err := maps.Watch(t.Context(), metav1.ListOptions{FieldSelector: selector})
+		if err == nil {
+			w.Stop()
+		}
+		if (err == nil) != allowed {
+			t.Errorf("watch %q: %v", selector, err)
 		}
 	}
 }

@@ -104,29 +104,11 @@ func (n Nodes) Authorize(_ context.Context, a authorizer.Attributes) (authorizer
 			return authorizer.DecisionNoOpinion, "can only access node lease with the same name as the requesting node", nil
 		}
 	case "configmaps", "secrets":
-		name := a.GetName()
-		if name == "" {
-			name = selectedName(a)
-		}
-		if name == "" || !n.References.NodeUses(node, a.GetResource(), a.GetNamespace(), name) {
+		if a.GetName() == "" || !n.References.NodeUses(node, a.GetResource(), a.GetNamespace(), a.GetName()) {
 			return authorizer.DecisionNoOpinion, "no relationship found between node '" + node + "' and this object", nil
 		}
 	}
 	return authorizer.DecisionAllow, "", nil
-}
-
-// selectedName is the object that a list or watch with metadata.name is about.
-func selectedName(a authorizer.Attributes) string {
-	selected, err := a.GetFieldSelector()
-	if err != nil {
-		return ""
-	}
-	for _, req := range selected {
-		if req.Field == "metadata.name" && string(req.Operator) == "=" {
-			return req.Value
-		}
-	}
-	return ""
 }
 
 func allows(rules []rule, a authorizer.Attributes) bool {

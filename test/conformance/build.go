@@ -18,19 +18,12 @@ func (s *settings) build(ctx context.Context) error {
 	if err := os.MkdirAll(s.cache, 0o755); err != nil {
 		return err
 	}
-	for _, b := range []struct {
-		file string
-		args []string
-	}{
-		{"ginkgo", []string{"build", "-o", s.path("ginkgo"), "github.com/onsi/ginkgo/v2/ginkgo"}},
-		{"agnhost", []string{"build", "-ldflags=-s -w", "-o", s.path("agnhost"), kubernetes + "/test/images/agnhost"}},
-		{"e2e.test", []string{"test", "-c", "-ldflags=-s -w", "-o", s.path("e2e.test"), kubernetes + "/test/e2e"}},
-	} {
-		if newer(s.path(b.file), "go.mod", "go.sum") {
+	for _, p := range s.programs() {
+		if newer(s.path(p.file), "go.mod", "go.sum") {
 			continue
 		}
-		fmt.Println("building", b.file)
-		if _, err := goCommand(ctx, b.args...); err != nil {
+		fmt.Println("building", p.file)
+		if _, err := goCommand(ctx, append(p.args, "-ldflags=-s -w", "-o", s.path(p.file), p.from)...); err != nil {
 			return err
 		}
 	}
@@ -42,6 +35,27 @@ func (s *settings) build(ctx context.Context) error {
 		return err
 	}
 	return s.buildImages(strings.TrimSpace(dir))
+}
+
+// program is built from a package of the module's requirements.
+type program struct {
+	file, from string
+	args       []string
+}
+
+// programs are those that run the tests or stand in the images. The part has no test that needs the last ones.
+func (s *settings) programs() []program {
+	run := []string{"build"}
+	all := []program{
+		{"ginkgo", "github.com/onsi/ginkgo/v2/ginkgo", run},
+		{"agnhost", kubernetes + "/test/images/agnhost", run},
+		{"e2e.test", kubernetes + "/test/e2e", []string{"test", "-c"}},
+	}
+	if s.part {
+		return all
+	}
+	return append(all, program{"nnp", kubernetes + "/test/images/nonewprivs", run},
+		program{"etcd", "go.etcd.io/etcd/server/v3", run}, program{"sample-apiserver", "k8s.io/sample-apiserver", run})
 }
 
 // install copies Gantry into the cache, so that it can be built anew while the tests run. Many tests ask for the runtime's

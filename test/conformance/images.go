@@ -23,20 +23,30 @@ import (
 	testimage "k8s.io/kubernetes/test/utils/image"
 )
 
-const busybox = "/bin/busybox" // of Debian's busybox-static
+const (
+	busybox = "/bin/busybox"     // of Debian's busybox-static
+	bash    = "/bin/bash-static" // of Debian's package of that name
+	nnp     = "usr/local/bin/nnp"
+)
 
 // image is one to make, under the name that the tests expect.
 type image struct {
 	id     testimage.ImageID
-	root   []byte // a tar file
 	config v1.Config
+	layers [][]byte // tar files
 }
 
 // buildImages makes the archive of all images. The tests ask for them by names in registries, and find them on the node.
 // source is the folder of Kubernetes' module.
 func (s *settings) buildImages(source string) error {
 	pause := filepath.Join(s.bin, "images/pause")
-	if newer(s.path("images.tar"), s.path("agnhost"), busybox, pause) {
+	made := []string{busybox, bash, pause}
+	for _, p := range s.programs() {
+		if p.file != "ginkgo" && p.file != "e2e.test" {
+			made = append(made, s.path(p.file))
+		}
+	}
+	if newer(s.path("images.tar"), made...) {
 		return nil
 	}
 	fmt.Println("building images")
@@ -66,17 +76,15 @@ func (s *settings) images(source, pause string) ([]image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the commands of busybox, install busybox-static: %w", err)
 	}
-	porter := filepath.Join(source, "test/images/agnhost/porter")
-	files := map[string]string{"bin/busybox": busybox}
-	shell, err := archive(files, strings.Fields(string(applets)))
+	shell, err := archive(map[string]string{"bin/busybox": busybox}, strings.Fields(string(applets)))
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(files, map[string]string{
-		"agnhost": s.path("agnhost"), "agnhost-2": s.path("agnhost"),
+	porter := filepath.Join(source, "test/images/agnhost/porter")
+	agnhost, err := archive(map[string]string{
+		"agnhost": s.path("agnhost"), "agnhost-2": s.path("agnhost"), "bin/bash": bash,
 		"localhost.crt": filepath.Join(porter, "localhost.crt"), "localhost.key": filepath.Join(porter, "localhost.key"),
-	})
-	agnhost, err := archive(files, strings.Fields(string(applets)))
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -88,22 +96,46 @@ func (s *settings) images(source, pause string) ([]image, error) {
 	serve := v1.Config{Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}, Env: path}
 	// Their tests only want something that serves HTTP.
 	web := v1.Config{Entrypoint: []string{"/agnhost"}, Cmd: []string{"test-webserver"}, Env: path}
-	return []image{
-		{testimage.Agnhost, agnhost, serve},
-		{testimage.AgnhostPrev, agnhost, serve},
-		{testimage.Nginx, agnhost, web},
-		{testimage.NginxNew, agnhost, web},
-		{testimage.BusyBox, shell, v1.Config{Cmd: []string{"sh"}, Env: path}},
-		{testimage.NonRoot, shell, v1.Config{Cmd: []string{"id"}, Env: path, User: "1234"}},
-		{testimage.Pause, sandbox, v1.Config{Entrypoint: []string{"/pause"}, Env: path, User: "65535:65535"}},
-	}, nil
+	all := []image{
+		{testimage.Agnhost, serve, [][]byte{shell, agnhost}},
+		{testimage.AgnhostPrev, serve, [][]byte{shell, agnhost}},
+		{testimage.Nginx, web, [][]byte{shell, agnhost}},
+		{testimage.NginxNew, web, [][]byte{shell, agnhost}},
+		{testimage.BusyBox, v1.Config{Cmd: []string{"sh"}, Env: path}, [][]byte{shell}},
+		{testimage.NonRoot, v1.Config{Cmd: []string{"id"}, Env: path, User: "1234"}, [][]byte{shell}},
+		{testimage.Pause, v1.Config{Entrypoint: []string{"/pause"}, Env: path, User: "65535:65535"}, [][]byte{sandbox}},
+	}
+	for id, animal := range map[testimage.ImageID]string{testimage.Nautilus: "nautilus", testimage.Kitten: "kitten"} {
+		html := filepath.Join(source, "test/images", animal, "html")
+		pages, err := archive(map[string]string{"data.json": filepath.Join(html, "data.json"), animal + ".jpg": filepath.Join(html, animal+".jpg")}, nil)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, image{id, web, [][]byte{shell, agnhost, pages}})
+	}
+	if s.part {
+		return all, nil
+	}
+	for id, i := range map[testimage.ImageID]struct{ file, program string }{
+		testimage.Nonewprivs: {nnp, "nnp"}, testimage.Etcd: {"usr/local/bin/etcd", "etcd"}, testimage.APIServer: {"sample-apiserver", "sample-apiserver"},
+	} {
+		root, err := archive(map[string]string{i.file: s.path(i.program)}, nil)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, image{id, v1.Config{Entrypoint: []string{"/" + i.file}, Env: path}, [][]byte{shell, root}})
+	}
+	return all, nil
 }
 
 // make labels the image with its name, so that no two are the same.
 func (i image) make(tag name.Tag) (v1.Image, error) {
-	img, err := mutate.AppendLayers(empty.Image, static.NewLayer(i.root, types.DockerUncompressedLayer))
-	if err != nil {
-		return nil, err
+	img := empty.Image
+	for _, layer := range i.layers {
+		var err error
+		if img, err = mutate.AppendLayers(img, static.NewLayer(layer, types.DockerUncompressedLayer)); err != nil {
+			return nil, err
+		}
 	}
 	file, err := img.ConfigFile()
 	if err != nil {
@@ -140,7 +172,11 @@ func archive(files map[string]string, applets []string) ([]byte, error) {
 		if readErr != nil {
 			return nil, readErr
 		}
-		add(tar.Header{Name: to, Mode: 0o755}, data)
+		mode := int64(0o755)
+		if to == nnp {
+			mode |= 0o6000 // with which its test gains what it may not
+		}
+		add(tar.Header{Name: to, Mode: mode}, data)
 	}
 	for _, a := range applets {
 		if a != "busybox" {

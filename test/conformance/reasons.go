@@ -8,8 +8,6 @@ var reasons = []struct{ name, why string }{
 	{"PrivilegedPod [NodeConformance] should enable privileged commands", "needs a kernel with dummy interfaces"},
 	{"ConfigMap should be consumable via the environment", "needs a shell that hands on variables whose names are no identifiers; Debian's busybox does not"},
 	{"Secrets should be consumable via the environment", "needs a shell that hands on variables whose names are no identifiers; Debian's busybox does not"},
-	{"AllowPrivilegeEscalation should allow privilege escalation", "needs an image that is not made here"},
-	{"mark readiness on pods to false", "needs bash in the image of agnhost"},
 }
 
 func reason(test string) string {

@@ -73,9 +73,7 @@ func (k Kind) list() *spec.Schema {
 		Description: k.ListKind + " is a list of " + k.Resource.Kind, Type: spec.StringOrArray{"object"}, Required: []string{"items"},
 	}}
 	addIdentity(out)
-	meta := spec.RefProperty(components + metaModels + "ListMeta")
-	meta.Description = "Standard list metadata."
-	out.Properties["metadata"] = *meta
+	out.Properties["metadata"] = described("ListMeta", "Standard list metadata.")
 	items := spec.ArrayProperty(spec.RefProperty(components + k.Model()))
 	out.Properties["items"] = *items.WithDescription("List of " + k.Plural + ".")
 	gvk := k.GroupVersionKind()
@@ -116,9 +114,13 @@ func addIdentity(s *spec.Schema) {
 	}
 	s.Properties["apiVersion"] = word("APIVersion defines the versioned schema of this representation of an object.")
 	s.Properties["kind"] = word("Kind is a string value representing the REST resource this object represents.")
-	meta := spec.RefProperty(components + metaModels + "ObjectMeta")
-	meta.Description = "Standard object's metadata."
-	s.Properties["metadata"] = *meta
+	s.Properties["metadata"] = described("ObjectMeta", "Standard object's metadata.")
+}
+
+// described refers to a schema of metadata in words of its own, which version 3 does not read beside a reference.
+func described(model, about string) spec.Schema {
+	out := spec.ComposedSchema(*spec.RefSchema(components + metaModels + model))
+	return *out.WithDescription(about)
 }
 
 // metaSchemas are those that schemas of objects refer to.

@@ -61,7 +61,10 @@ func older(in *spec.Schema) *spec.Schema {
 		return nil
 	}
 	s := *in
-	s.AllOf, s.OneOf, s.AnyOf, s.Not = withoutChoices(s.AllOf), nil, nil, nil
+	if len(s.AllOf) == 1 && s.AllOf[0].Ref.String() != "" {
+		s.Ref = s.AllOf[0].Ref // only version 3 has to wrap it
+	}
+	s.AllOf, s.OneOf, s.AnyOf, s.Not = nil, nil, nil, nil
 	free, _ := s.Extensions.GetBool(freeExtension)
 	if s.Nullable || free {
 		s.Items, s.Properties = nil, nil
@@ -85,14 +88,6 @@ func older(in *spec.Schema) *spec.Schema {
 		s.Properties = properties
 	}
 	return &s
-}
-
-// withoutChoices keeps an allOf that stands for a reference.
-func withoutChoices(all []spec.Schema) []spec.Schema {
-	if len(all) == 1 && all[0].Ref.String() != "" {
-		return all
-	}
-	return nil
 }
 
 // addOlderPaths tells where a kind is, and of which kind what is sent is.

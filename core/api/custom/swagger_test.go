@@ -14,7 +14,7 @@ func TestOlderSchemas(t *testing.T) {
 	for _, tc := range []struct{ name, in, want string }{
 		{"plain", `{"type":"object","properties":{"a":{"type":"string"}}}`, `{"type":"object","properties":{"a":{"type":"string"}}}`},
 		{"choices", `{"type":"object","oneOf":[{"required":["a"]}],"not":{"required":["b"]},"allOf":[{"required":["c"]}]}`, `{"type":"object"}`},
-		{"a reference stays", `{"allOf":[{"$ref":"#/definitions/x"}]}`, `{"allOf":[{"$ref":"#/definitions/x"}]}`},
+		{"a reference", `{"description":"d","allOf":[{"$ref":"#/definitions/x"}]}`, `{"description":"d","$ref":"#/definitions/x"}`},
 		{
 			"may be null", `{"type":"object","required":["a","b"],"properties":{"a":{"type":"object","nullable":true,"properties":{"x":{"type":"string"}}},"b":{"type":"string"}}}`,
 			`{"type":"object","required":["b"],"properties":{"a":{},"b":{"type":"string"}}}`,
