@@ -26,6 +26,7 @@ import (
 	"github.com/gantryio/gantry/controllers/customresource"
 	"github.com/gantryio/gantry/controllers/disruption"
 	"github.com/gantryio/gantry/controllers/endpointslice"
+	"github.com/gantryio/gantry/controllers/endpointslicemirroring"
 	"github.com/gantryio/gantry/controllers/ephemeralvolume"
 	"github.com/gantryio/gantry/controllers/garbage"
 	"github.com/gantryio/gantry/controllers/horizontalpodautoscaler"
@@ -122,6 +123,9 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 	})
 	add("endpointslice-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &endpointslice.Controller{Client: c, Recorder: r, Now: time.Now}
+	})
+	add("endpointslicemirroring-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
+		return &endpointslicemirroring.Controller{Client: c, Recorder: r}
 	})
 	add("taint-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &taint.Controller{Client: c, Recorder: r, Now: time.Now}

@@ -32,7 +32,8 @@ type conn struct {
 // line is a connection with the calls that are on it.
 type line struct {
 	*grpc.ClientConn
-	calls int
+	passage *passage // may be nil
+	calls   int
 	// idle is closed when there are none any more; nil as long as there may be new ones.
 	idle chan struct{}
 }
@@ -45,7 +46,7 @@ func newConn(name string) *conn {
 
 // set says where calls go from now on, or with nil why nowhere. The channel that it returns is closed when the calls on
 // the connection before have been answered.
-func (c *conn) set(cc *grpc.ClientConn, reason error) (answered <-chan struct{}) {
+func (c *conn) set(to *line, reason error) (answered <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	idle := make(chan struct{})
@@ -54,10 +55,7 @@ func (c *conn) set(cc *grpc.ClientConn, reason error) (answered <-chan struct{})
 	} else {
 		close(idle)
 	}
-	c.current, c.reason = nil, reason
-	if cc != nil {
-		c.current = &line{ClientConn: cc}
-	}
+	c.current, c.reason = to, reason
 	close(c.changed)
 	c.changed = make(chan struct{})
 	return idle
@@ -113,35 +111,43 @@ func (c *conn) wait(ctx context.Context) (*line, error) {
 // Invoke implements grpc.ClientConnInterface.
 func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) (err error) {
 	defer func(began time.Time) { observe(c.name, method, began, err) }(time.Now())
+	return c.call(ctx, method, func(to *grpc.ClientConn, more ...grpc.CallOption) error {
+		return to.Invoke(ctx, method, args, reply, append(more, opts...)...)
+	})
+}
+
+// NewStream implements grpc.ClientConnInterface. Streams are not waited for when a process is replaced: whoever reads
+// one begins anew.
+func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (stream grpc.ClientStream, err error) {
+	err = c.call(ctx, method, func(to *grpc.ClientConn, more ...grpc.CallOption) (err error) {
+		stream, err = to.NewStream(ctx, desc, method, append(more, opts...)...)
+		return err
+	})
+	return stream, err
+}
+
+// call makes a call where it can be made soonest, and again where nobody has seen it.
+func (c *conn) call(ctx context.Context, method string, begin func(to *grpc.ClientConn, more ...grpc.CallOption) error) error {
 	for {
 		l, err := c.wait(ctx)
 		if err != nil {
 			return err
 		}
 		var to peer.Peer
-		err = l.Invoke(ctx, method, args, reply, waiting(opts, &to)...)
+		if l.passage.open(method) {
+			err = begin(l.passage.ClientConn, grpc.Peer(&to))
+			if status.Code(err) != codes.Unavailable || to.Addr != nil {
+				c.give(l)
+				return c.named(ctx, method, err)
+			}
+			// Nobody listens any more, and has not seen it. The plugin knows why, or waits for somebody.
+		}
+		// Waiting lets a call wait on a connection that has just broken, until the host has noticed and closes it.
+		err = begin(l.ClientConn, grpc.WaitForReady(true), grpc.Peer(&to))
 		again := c.unsent(ctx, l, &to, err)
 		c.give(l)
 		if !again {
 			return c.named(ctx, method, err)
-		}
-	}
-}
-
-// NewStream implements grpc.ClientConnInterface. Streams are not waited for when a process is replaced: whoever reads
-// one begins anew.
-func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	for {
-		l, err := c.wait(ctx)
-		if err != nil {
-			return nil, err
-		}
-		var to peer.Peer
-		stream, err := l.NewStream(ctx, desc, method, waiting(opts, &to)...)
-		again := c.unsent(ctx, l, &to, err)
-		c.give(l)
-		if !again {
-			return stream, c.named(ctx, method, err)
 		}
 	}
 }
@@ -160,13 +166,7 @@ func (c *conn) named(ctx context.Context, method string, err error) error {
 	return err
 }
 
-// waiting lets a call wait on a connection that has just broken, until the host has noticed and closes it. Whom the call
-// was sent to is in to once it has failed.
-func waiting(opts []grpc.CallOption, to *peer.Peer) []grpc.CallOption {
-	return append([]grpc.CallOption{grpc.WaitForReady(true), grpc.Peer(to)}, opts...)
-}
-
-// unsent says that a call was still waiting when its connection was given up. A call that the plugin may have seen is
+// unsent says that a call was still waiting when its connection was given up: whom a call was sent to is in to. A call that the plugin may have seen is
 // never made again: it fails, whether the end of the plugin's process or the host's closing of the connection cut it off.
 func (c *conn) unsent(ctx context.Context, l *line, to *peer.Peer, err error) bool {
 	return status.Code(err) == codes.Canceled && ctx.Err() == nil && to.Addr == nil && c.present() != l

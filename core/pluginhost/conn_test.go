@@ -27,7 +27,7 @@ func TestAnswered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConn("x")
-			c.set(&grpc.ClientConn{}, nil)
+			c.set(&line{ClientConn: &grpc.ClientConn{}}, nil)
 			var idle <-chan struct{}
 			var l *line
 			for i, step := range order {
@@ -37,7 +37,7 @@ func TestAnswered(t *testing.T) {
 				case "give":
 					c.give(l)
 				case "set":
-					idle = c.set(&grpc.ClientConn{}, nil)
+					idle = c.set(&line{ClientConn: &grpc.ClientConn{}}, nil)
 				case "down":
 					idle = c.set(nil, errors.New("down"))
 				}
@@ -85,11 +85,11 @@ func TestSentOnce(t *testing.T) {
 	first, came := calls(t)
 	second, again := calls(t)
 	c := newConn("x")
-	c.set(first, nil)
+	c.set(&line{ClientConn: first}, nil)
 	answer := make(chan error, 1)
 	go func() { answer <- c.Invoke(context.Background(), "/v1.X/Do", &emptypb.Empty{}, &emptypb.Empty{}) }()
 	<-came
-	c.set(second, nil)
+	c.set(&line{ClientConn: second}, nil)
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -179,7 +179,7 @@ func (i *instance) up(s *session) (answered <-chan struct{}) {
 	i.now.Unlimited, i.now.Source = s.unlimited, s.plugin.Executable
 	i.mu.Unlock()
 	slog.Info("plugin is up", "plugin", i.conn.name, "version", s.info.GetVersion(), "pid", s.id.PID, "launched", s.fresh)
-	answered = i.conn.set(s.conn, nil)
+	answered = i.conn.set(&line{ClientConn: s.conn, passage: s.passage}, nil)
 	i.changed()
 	return answered
 }

@@ -29,6 +29,7 @@ import (
 type session struct {
 	id      process.ID
 	conn    *grpc.ClientConn
+	passage *passage // nil where there is none
 	info    *proto.DescribeResponse
 	fresh   bool // launched, not attached to
 	release func()
@@ -270,13 +271,16 @@ func (i *instance) connect(ctx context.Context, client *goplugin.Client, p Plugi
 		id: want.Process, conn: cc, socket: want.Socket, plugin: p, digest: want.Executable, config: want.Config,
 		cgroup: want.Cgroup, unlimited: want.Unlimited,
 	}
-	s.release = sync.OnceFunc(func() { _ = cc.Close(); release() })
+	s.release = sync.OnceFunc(func() { _ = cc.Close(); s.passage.shut(); release() })
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	s.info, err = proto.NewLifecycleClient(cc).Describe(ctx, &proto.DescribeRequest{})
 	if err == nil && (s.info.GetKind() != string(i.id.Kind) || s.info.GetName() != p.driver() || s.info.GetConfigDigest() != want.Config) {
 		err = fmt.Errorf("it is %s/%s with configuration %s, want %s/%s with %s: %w", s.info.GetKind(), s.info.GetName(),
 			s.info.GetConfigDigest(), i.id.Kind, p.driver(), want.Config, plugin.ErrInvalid)
+	}
+	if err == nil {
+		s.passage, err = openPassage(s.info.GetPassage())
 	}
 	if err != nil {
 		s.release()

@@ -97,6 +97,20 @@ type Reporter interface {
 	Report(ctx context.Context, tell func(Condition) error) error
 }
 
+// Passage is a socket of somebody else, and which calls a plugin passes on to it unread: those whose full names begin with
+// Prefix, but for those in Except.
+type Passage struct {
+	Socket, Prefix string
+	Except         []string
+}
+
+// Passer is an optional power of a plugin that passes calls on unread. Its host may make these calls at the socket itself while
+// somebody of the host's own user listens there, which spares them the way through the plugin; at all other times they come to
+// the plugin. It is asked once, before the first call.
+type Passer interface {
+	Passage() Passage
+}
+
 // ServerOptions is an optional power: a plugin may add options to the gRPC server that serves it.
 type ServerOptions interface {
 	ServerOptions() []grpc.ServerOption

@@ -151,10 +151,15 @@ type lifecycle struct {
 }
 
 func (l *lifecycle) Describe(context.Context, *proto.DescribeRequest) (*proto.DescribeResponse, error) {
-	return &proto.DescribeResponse{
+	out := &proto.DescribeResponse{
 		Kind: string(l.info.Kind), Name: l.info.Name, Version: l.info.Version, Handlers: l.info.Handlers,
 		ConfigDigest: l.digest,
-	}, nil
+	}
+	if p, ok := l.impl.(Passer); ok {
+		to := p.Passage()
+		out.Passage = &proto.Passage{Socket: to.Socket, Prefix: to.Prefix, Except: to.Except}
+	}
+	return out, nil
 }
 
 func (l *lifecycle) Stop(ctx context.Context, _ *proto.StopRequest) (*proto.StopResponse, error) {

@@ -81,10 +81,15 @@ func (s *settings) images(source, pause string) ([]image, error) {
 		return nil, err
 	}
 	porter := filepath.Join(source, "test/images/agnhost/porter")
-	agnhost, err := archive(map[string]string{
-		"agnhost": s.path("agnhost"), "agnhost-2": s.path("agnhost"), "bin/bash": bash,
+	files, err := installed("curl", "nc.openbsd")
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(files, map[string]string{
+		"agnhost": s.path("agnhost"), "agnhost-2": s.path("agnhost"), "bin/bash": bash, "bin/nc": files["bin/nc.openbsd"],
 		"localhost.crt": filepath.Join(porter, "localhost.crt"), "localhost.key": filepath.Join(porter, "localhost.key"),
-	}, nil)
+	})
+	agnhost, err := archive(files, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +131,28 @@ func (s *settings) images(source, pause string) ([]image, error) {
 		all = append(all, image{id, v1.Config{Entrypoint: []string{"/" + i.file}, Env: path}, [][]byte{shell, root}})
 	}
 	return all, nil
+}
+
+// installed finds commands of this machine and their libraries, by their places in an image.
+func installed(commands ...string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, c := range commands {
+		file, err := exec.LookPath(c)
+		if err != nil {
+			return nil, fmt.Errorf("%w: install Debian's curl and netcat-openbsd", err)
+		}
+		out["bin/"+c] = file
+		list, err := exec.Command("ldd", file).Output()
+		if err != nil {
+			return nil, fmt.Errorf("find the libraries of %s: %w", file, err)
+		}
+		for _, word := range strings.Fields(string(list)) {
+			if strings.HasPrefix(word, "/") {
+				out[strings.TrimPrefix(word, "/")] = word
+			}
+		}
+	}
+	return out, nil
 }
 
 // make labels the image with its name, so that no two are the same.

@@ -66,7 +66,9 @@ type DescribeResponse struct {
 	Version  string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	Handlers []string               `protobuf:"bytes,4,rep,name=handlers,proto3" json:"handlers,omitempty"`
 	// SHA-256 of the configuration the process was opened with, in hexadecimal.
-	ConfigDigest  string `protobuf:"bytes,5,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"`
+	ConfigDigest string `protobuf:"bytes,5,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"`
+	// Where the calls go that the plugin passes on unread. Optional.
+	Passage       *Passage `protobuf:"bytes,6,opt,name=passage,proto3" json:"passage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -136,6 +138,77 @@ func (x *DescribeResponse) GetConfigDigest() string {
 	return ""
 }
 
+func (x *DescribeResponse) GetPassage() *Passage {
+	if x != nil {
+		return x.Passage
+	}
+	return nil
+}
+
+// Passage is a socket of somebody else. While it is listened at, the host may make there itself the calls that the plugin
+// would only pass on.
+type Passage struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Socket string                 `protobuf:"bytes,1,opt,name=socket,proto3" json:"socket,omitempty"`
+	// What the full names of all methods that are passed on begin with.
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// The full names of the methods among them that the plugin answers itself.
+	Except        []string `protobuf:"bytes,3,rep,name=except,proto3" json:"except,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Passage) Reset() {
+	*x = Passage{}
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Passage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Passage) ProtoMessage() {}
+
+func (x *Passage) ProtoReflect() protoreflect.Message {
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Passage.ProtoReflect.Descriptor instead.
+func (*Passage) Descriptor() ([]byte, []int) {
+	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Passage) GetSocket() string {
+	if x != nil {
+		return x.Socket
+	}
+	return ""
+}
+
+func (x *Passage) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Passage) GetExcept() []string {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
 type StopRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -144,7 +217,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[2]
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -156,7 +229,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[2]
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -169,7 +242,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{2}
+	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{3}
 }
 
 type StopResponse struct {
@@ -180,7 +253,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[3]
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +265,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[3]
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +278,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{3}
+	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{4}
 }
 
 type WatchRequest struct {
@@ -216,7 +289,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[4]
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -228,7 +301,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[4]
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -241,7 +314,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{4}
+	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{5}
 }
 
 type WatchResponse struct {
@@ -256,7 +329,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[5]
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -268,7 +341,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[5]
+	mi := &file_interfaces_plugin_proto_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -281,7 +354,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{5}
+	return file_interfaces_plugin_proto_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchResponse) GetProblem() string {
@@ -303,13 +376,18 @@ var File_interfaces_plugin_proto_plugin_proto protoreflect.FileDescriptor
 const file_interfaces_plugin_proto_plugin_proto_rawDesc = "" +
 	"\n" +
 	"$interfaces/plugin/proto/plugin.proto\x12\x10gantry.plugin.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\x95\x01\n" +
+	"\x0fDescribeRequest\"\xca\x01\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
 	"\bhandlers\x18\x04 \x03(\tR\bhandlers\x12#\n" +
-	"\rconfig_digest\x18\x05 \x01(\tR\fconfigDigest\"\r\n" +
+	"\rconfig_digest\x18\x05 \x01(\tR\fconfigDigest\x123\n" +
+	"\apassage\x18\x06 \x01(\v2\x19.gantry.plugin.v1.PassageR\apassage\"Q\n" +
+	"\aPassage\x12\x16\n" +
+	"\x06socket\x18\x01 \x01(\tR\x06socket\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x16\n" +
+	"\x06except\x18\x03 \x03(\tR\x06except\"\r\n" +
 	"\vStopRequest\"\x0e\n" +
 	"\fStopResponse\"\x0e\n" +
 	"\fWatchRequest\"E\n" +
@@ -333,27 +411,29 @@ func file_interfaces_plugin_proto_plugin_proto_rawDescGZIP() []byte {
 	return file_interfaces_plugin_proto_plugin_proto_rawDescData
 }
 
-var file_interfaces_plugin_proto_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_interfaces_plugin_proto_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_interfaces_plugin_proto_plugin_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: gantry.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: gantry.plugin.v1.DescribeResponse
-	(*StopRequest)(nil),      // 2: gantry.plugin.v1.StopRequest
-	(*StopResponse)(nil),     // 3: gantry.plugin.v1.StopResponse
-	(*WatchRequest)(nil),     // 4: gantry.plugin.v1.WatchRequest
-	(*WatchResponse)(nil),    // 5: gantry.plugin.v1.WatchResponse
+	(*Passage)(nil),          // 2: gantry.plugin.v1.Passage
+	(*StopRequest)(nil),      // 3: gantry.plugin.v1.StopRequest
+	(*StopResponse)(nil),     // 4: gantry.plugin.v1.StopResponse
+	(*WatchRequest)(nil),     // 5: gantry.plugin.v1.WatchRequest
+	(*WatchResponse)(nil),    // 6: gantry.plugin.v1.WatchResponse
 }
 var file_interfaces_plugin_proto_plugin_proto_depIdxs = []int32{
-	0, // 0: gantry.plugin.v1.Lifecycle.Describe:input_type -> gantry.plugin.v1.DescribeRequest
-	2, // 1: gantry.plugin.v1.Lifecycle.Stop:input_type -> gantry.plugin.v1.StopRequest
-	4, // 2: gantry.plugin.v1.Lifecycle.Watch:input_type -> gantry.plugin.v1.WatchRequest
-	1, // 3: gantry.plugin.v1.Lifecycle.Describe:output_type -> gantry.plugin.v1.DescribeResponse
-	3, // 4: gantry.plugin.v1.Lifecycle.Stop:output_type -> gantry.plugin.v1.StopResponse
-	5, // 5: gantry.plugin.v1.Lifecycle.Watch:output_type -> gantry.plugin.v1.WatchResponse
-	3, // [3:6] is the sub-list for method output_type
-	0, // [0:3] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	2, // 0: gantry.plugin.v1.DescribeResponse.passage:type_name -> gantry.plugin.v1.Passage
+	0, // 1: gantry.plugin.v1.Lifecycle.Describe:input_type -> gantry.plugin.v1.DescribeRequest
+	3, // 2: gantry.plugin.v1.Lifecycle.Stop:input_type -> gantry.plugin.v1.StopRequest
+	5, // 3: gantry.plugin.v1.Lifecycle.Watch:input_type -> gantry.plugin.v1.WatchRequest
+	1, // 4: gantry.plugin.v1.Lifecycle.Describe:output_type -> gantry.plugin.v1.DescribeResponse
+	4, // 5: gantry.plugin.v1.Lifecycle.Stop:output_type -> gantry.plugin.v1.StopResponse
+	6, // 6: gantry.plugin.v1.Lifecycle.Watch:output_type -> gantry.plugin.v1.WatchResponse
+	4, // [4:7] is the sub-list for method output_type
+	1, // [1:4] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_interfaces_plugin_proto_plugin_proto_init() }
@@ -367,7 +447,7 @@ func file_interfaces_plugin_proto_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interfaces_plugin_proto_plugin_proto_rawDesc), len(file_interfaces_plugin_proto_plugin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

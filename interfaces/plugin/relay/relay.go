@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -61,6 +63,11 @@ type Relay struct {
 // ServerOptions make a gRPC server carry all calls for which no service is registered.
 func (r *Relay) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.ForceServerCodecV2(codec{}), grpc.UnknownServiceHandler(r.handle)}
+}
+
+// Passage is where what begins with a prefix and is not the relay's own is carried: to a socket, that of Conn.
+func (r *Relay) Passage(socket, prefix string) plugin.Passage {
+	return plugin.Passage{Socket: socket, Prefix: prefix, Except: slices.Sorted(maps.Keys(r.Own))}
 }
 
 // Message is what calls are made of.

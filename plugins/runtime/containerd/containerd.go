@@ -81,6 +81,7 @@ type Plugin struct {
 var (
 	_ plugin.Stopper       = (*Plugin)(nil)
 	_ plugin.ServerOptions = (*Plugin)(nil)
+	_ plugin.Passer        = (*Plugin)(nil)
 	_ runtime.Importer     = (*Plugin)(nil)
 )
 
@@ -145,8 +146,13 @@ func (p *Plugin) prepare() {
 }
 
 // ServerOptions forwards what is not the plugin's own to containerd.
-func (p *Plugin) ServerOptions() []grpc.ServerOption {
-	return (&relay.Relay{Conn: p.conn, Allow: isCRI, Ready: p.ready, Own: p.own()}).ServerOptions()
+func (p *Plugin) ServerOptions() []grpc.ServerOption { return p.relay().ServerOptions() }
+
+// Passage implements plugin.Passer.
+func (p *Plugin) Passage() plugin.Passage { return p.relay().Passage(p.config.socket(), criPrefix) }
+
+func (p *Plugin) relay() *relay.Relay {
+	return &relay.Relay{Conn: p.conn, Allow: isCRI, Ready: p.ready, Own: p.own()}
 }
 
 // Register serves the plugin's own part: CRI itself is forwarded.

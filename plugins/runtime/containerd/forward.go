@@ -14,8 +14,11 @@ import (
 // patience is how long a call waits for a containerd that is being started.
 const patience = 15 * time.Second
 
+// criPrefix is what the names of CRI's methods begin with.
+const criPrefix = "/runtime.v1."
+
 // isCRI says which calls are carried to containerd.
-func isCRI(method string) bool { return strings.HasPrefix(method, "/runtime.v1.") }
+func isCRI(method string) bool { return strings.HasPrefix(method, criPrefix) }
 
 // ready waits until containerd is there with its sandbox image, for a bounded time.
 func (p *Plugin) ready(ctx context.Context) error {

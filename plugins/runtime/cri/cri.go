@@ -82,6 +82,7 @@ var (
 	_ plugin.Stopper       = (*Plugin)(nil)
 	_ plugin.ServerOptions = (*Plugin)(nil)
 	_ plugin.Reporter      = (*Plugin)(nil)
+	_ plugin.Passer        = (*Plugin)(nil)
 )
 
 // Open returns at once, whether the runtime answers or not: calls wait for a bounded time.

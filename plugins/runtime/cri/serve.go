@@ -10,19 +10,30 @@ import (
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/gantryio/gantry/interfaces/plugin"
 	"github.com/gantryio/gantry/interfaces/plugin/relay"
 )
 
 // ownerLabel marks our sandboxes and containers among those of others.
 const ownerLabel = "plugins.gantry.dev/owner"
 
-const service = "/runtime.v1.RuntimeService/"
+const (
+	// criPrefix is what the names of CRI's methods begin with.
+	criPrefix = "/runtime.v1."
+	service   = criPrefix + "RuntimeService/"
+)
 
 // unlisted are methods that would show what is not ours. Their callers fall back on the lists.
 var unlisted = []string{"StreamPodSandboxes", "StreamContainers", "StreamContainerStats", "StreamPodSandboxStats", "StreamPodSandboxMetrics"}
 
-// ServerOptions carries CRI to the runtime, but for what has to be marked, filtered or made up for.
-func (p *Plugin) ServerOptions() []grpc.ServerOption {
+// ServerOptions implements plugin.ServerOptions.
+func (p *Plugin) ServerOptions() []grpc.ServerOption { return p.relay().ServerOptions() }
+
+// Passage implements plugin.Passer.
+func (p *Plugin) Passage() plugin.Passage { return p.relay().Passage(p.config.Endpoint, criPrefix) }
+
+// relay carries CRI to the runtime, but for what has to be marked, filtered or made up for.
+func (p *Plugin) relay() *relay.Relay {
 	own := map[string]grpc.StreamHandler{
 		"RunPodSandbox":         relay.Unary(p.runPodSandbox),
 		"CreateContainer":       relay.Unary(p.createContainer),
@@ -45,11 +56,10 @@ func (p *Plugin) ServerOptions() []grpc.ServerOption {
 	for name, h := range own {
 		methods[service+name] = h
 	}
-	r := &relay.Relay{Conn: p.conn, Allow: isCRI, Ready: p.ready, Own: methods}
-	return r.ServerOptions()
+	return &relay.Relay{Conn: p.conn, Allow: isCRI, Ready: p.ready, Own: methods}
 }
 
-func isCRI(method string) bool { return strings.HasPrefix(method, "/runtime.v1.") }
+func isCRI(method string) bool { return strings.HasPrefix(method, criPrefix) }
 
 // call is one of the client's methods.
 type call[In, Out any] func(context.Context, *In, ...grpc.CallOption) (*Out, error)

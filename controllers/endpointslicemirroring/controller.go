@@ -1,0 +1,141 @@
+//lint:file-ignore SA1019 Endpoints are what this controller is about
+
+// Package endpointslicemirroring shows the Endpoints that users write for Services without a selector as EndpointSlices, which
+// is what service proxies, the cluster's DNS and newer clients read.
+package endpointslicemirroring
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/workers"
+)
+
+// mirrorsByService is the index of the slices that this controller manages, by namespace and Service.
+const mirrorsByService = "endpointslicemirroring.service"
+
+// Controller reconciles Endpoints.
+type Controller struct {
+	Client client.Client
+	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
+	Live     client.Reader
+	Recorder record.EventRecorder
+}
+
+var _ reconcile.Reconciler = (*Controller)(nil)
+
+// SetupWithManager makes mgr run the controller.
+func (c *Controller) SetupWithManager(mgr manager.Manager) error {
+	err := mgr.GetFieldIndexer().IndexField(context.Background(), &discoveryv1.EndpointSlice{}, mirrorsByService, byService)
+	if err != nil {
+		return err
+	}
+	return ctrl.ControllerManagedBy(mgr).Named("endpointslice-mirroring").
+		For(&corev1.Endpoints{}).
+		Watches(&corev1.Service{}, &handler.EnqueueRequestForObject{}). // of the same name
+		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(endpointsOf)).
+		WithOptions(workers.Options(4)).
+		Complete(c)
+}
+
+func byService(o client.Object) []string {
+	if !ours(o.(*discoveryv1.EndpointSlice)) {
+		return nil
+	}
+	return []string{o.GetNamespace() + "/" + o.GetLabels()[discoveryv1.LabelServiceName]}
+}
+
+func endpointsOf(_ context.Context, o client.Object) []reconcile.Request {
+	if !ours(o.(*discoveryv1.EndpointSlice)) {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetLabels()[discoveryv1.LabelServiceName]}}}
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	err := c.sync(ctx, req.NamespacedName)
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: time.Millisecond}, nil // somebody wrote meanwhile: look again
+	}
+	return reconcile.Result{}, err
+}
+
+func (c *Controller) sync(ctx context.Context, key types.NamespacedName) error {
+	ep, svc := &corev1.Endpoints{}, &corev1.Service{}
+	if err := c.Client.Get(ctx, key, ep); apierrors.IsNotFound(err) {
+		ep = nil
+	} else if err != nil {
+		return err
+	}
+	if err := c.Client.Get(ctx, key, svc); apierrors.IsNotFound(err) {
+		svc = nil
+	} else if err != nil {
+		return err
+	}
+	var want []*discoveryv1.EndpointSlice
+	if mirrored(ep, svc) {
+		want = mirror(ep)
+	}
+	have, err := c.slices(ctx, c.Client, key, client.MatchingFields{mirrorsByService: key.String()})
+	if err != nil {
+		return err
+	}
+	p := decide(have, want)
+	if len(p.create) > 0 && c.Live != nil { // a cache that lags doubles none
+		if have, err = c.slices(ctx, c.Live, key, client.MatchingLabels{discoveryv1.LabelServiceName: key.Name, discoveryv1.LabelManagedBy: manages}); err != nil {
+			return err
+		}
+		p = decide(have, want)
+	}
+	return c.act(ctx, ep, &p)
+}
+
+func (c *Controller) slices(ctx context.Context, from client.Reader, key types.NamespacedName, opts ...client.ListOption) ([]*discoveryv1.EndpointSlice, error) {
+	var list discoveryv1.EndpointSliceList
+	if err := from.List(ctx, &list, append(opts, client.InNamespace(key.Namespace))...); err != nil {
+		return nil, fmt.Errorf("list endpoint slices of endpoints %s: %w", key, err)
+	}
+	var out []*discoveryv1.EndpointSlice
+	for i := range list.Items {
+		if s := &list.Items[i]; s.DeletionTimestamp == nil {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+func (c *Controller) act(ctx context.Context, ep *corev1.Endpoints, p *plan) error {
+	for _, s := range p.create {
+		if err := c.Client.Create(ctx, s); err != nil {
+			if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+				return nil
+			}
+			c.Recorder.Eventf(ep, corev1.EventTypeWarning, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Endpoints %s/%s: %v", ep.Namespace, ep.Name, err)
+			return fmt.Errorf("create endpoint slice of endpoints %s: %w", ep.Name, err)
+		}
+	}
+	for _, s := range p.update {
+		if err := c.Client.Update(ctx, s); err != nil {
+			return fmt.Errorf("update endpoint slice %s: %w", s.Name, err)
+		}
+	}
+	for _, s := range p.remove {
+		if err := c.Client.Delete(ctx, s, client.Preconditions{UID: &s.UID}); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete endpoint slice %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
