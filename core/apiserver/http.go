@@ -168,6 +168,11 @@ func (s *Server) newCall(req *http.Request, parts []string) (*call, error) {
 // connects tells that the call joins the client with somebody else.
 func (c *call) connects() bool { return c.sub != nil && c.sub.connect != nil }
 
+// asksOptions tells the one method that is proxied although it has no verb, as in Kubernetes.
+func (c *call) asksOptions() bool {
+	return c.q.Subresource == "proxy" && c.connects() && c.req.Method == http.MethodOptions
+}
+
 // isSubresource tells /namespaces/X/status from /namespaces/X/pods.
 func (s *Server) isSubresource(gv schema.GroupVersion, word string) bool {
 	return gv.Group == "" && (word == "status" || word == "finalize")
@@ -187,7 +192,7 @@ func (s *Server) complete(c *call) error {
 	}
 	c.verb = verbOf(c)
 	q.Verb = c.verb
-	if c.verb == "" || r.Question && c.verb != "create" || r.Computed && c.verb != "get" && c.verb != "list" {
+	if c.verb == "" && !c.asksOptions() || r.Question && c.verb != "create" || r.Computed && c.verb != "get" && c.verb != "list" {
 		return apierrors.NewMethodNotSupported(r.GroupResource(), strings.ToLower(c.req.Method))
 	}
 	if c.connects() {

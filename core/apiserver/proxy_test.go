@@ -80,6 +80,7 @@ func TestProxy(t *testing.T) {
 		{name: "put", method: "PUT", path: pods + "p/proxy/a", body: "hi", want: "PUT http://10.244.0.7:9376/a hi"},
 		{name: "patch", method: "PATCH", path: pods + "p/proxy/a", body: "hi", want: "PATCH http://10.244.0.7:9376/a hi"},
 		{name: "delete", method: "DELETE", path: pods + "p/proxy/a", want: "DELETE http://10.244.0.7:9376/a "},
+		{name: "options", method: "OPTIONS", path: pods + "p/proxy/a", want: "OPTIONS http://10.244.0.7:9376/a "},
 		{name: "service by name of its port", method: "GET", path: services + "s:web/proxy/a", want: "GET http://10.244.0.9:8080/a "},
 		{name: "service by number of its port", method: "GET", path: services + "s:80/proxy/a", want: "GET http://10.244.0.9:8080/a "},
 	} {

@@ -63,7 +63,7 @@ func (s *Server) subresources() map[subresource]subHandler {
 }
 
 func (s *Server) serveSub(w http.ResponseWriter, c *call) {
-	if !slices.Contains(c.sub.verbs, c.verb) {
+	if !slices.Contains(c.sub.verbs, c.verb) && !c.asksOptions() {
 		s.fail(w, c.view, apierrors.NewMethodNotSupported(c.q.Resource.GroupResource(), c.verb))
 		return
 	}

@@ -76,7 +76,8 @@ func (s *settings) images(source, pause string) ([]image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the commands of busybox, install busybox-static: %w", err)
 	}
-	shell, err := archive(map[string]string{"bin/busybox": busybox}, strings.Fields(string(applets)))
+	// Debian's busybox is made so that its shell prefers its own commands to those in the PATH.
+	shell, err := archive(map[string]string{"bin/busybox": busybox, "bin/sh": bash}, strings.Fields(string(applets)))
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +207,7 @@ func archive(files map[string]string, applets []string) ([]byte, error) {
 		add(tar.Header{Name: to, Mode: mode}, data)
 	}
 	for _, a := range applets {
-		if a != "busybox" {
+		if files["bin/"+a] == "" {
 			add(tar.Header{Name: "bin/" + a, Linkname: "busybox", Typeflag: tar.TypeSymlink}, nil)
 		}
 	}

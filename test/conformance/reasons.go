@@ -6,8 +6,6 @@ import "strings"
 var reasons = []struct{ name, why string }{
 	{"Daemon set [Serial] should rollback without unnecessary restarts", "needs a second node"},
 	{"PrivilegedPod [NodeConformance] should enable privileged commands", "needs a kernel with dummy interfaces"},
-	{"ConfigMap should be consumable via the environment", "needs a shell that hands on variables whose names are no identifiers; Debian's busybox does not"},
-	{"Secrets should be consumable via the environment", "needs a shell that hands on variables whose names are no identifiers; Debian's busybox does not"},
 }
 
 func reason(test string) string {
