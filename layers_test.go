@@ -26,6 +26,7 @@ var layers = []struct {
 	{"core/admission", []string{"core/api", "core/store", "core/cache", "core/auth"}},
 	{"core/apiserver", []string{"core/api", "core/store", "core/cache", "core/auth", "core/admission", "core/upgrade"}},
 	{"core/client", []string{"core/api", "core/cache"}},
+	{"core/dns", []string{"core/api", "core/client"}},
 	{"core/scheduler", []string{"core/api", "core/client", "interfaces"}},
 	{"core/service", []string{"core/api", "core/client", "interfaces"}},
 	{"core/pluginhost", []string{"interfaces", "core/run"}},
