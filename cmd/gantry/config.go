@@ -20,6 +20,7 @@ const (
 
 // config is what the commands that run parts have in common.
 type config struct {
+	dnsConfig
 	data          string
 	listen        string
 	advertise     string
@@ -65,6 +66,7 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.schedulerConfig, "scheduler-config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
 	f.BoolVar(&c.requireVerified, "require-verified-plugins", false, "refuse plugins that Gantry does not ship and `gantry plugin verify --report` has not passed")
 	f.StringVar(&c.staticPods, "static-pod-path", "", "folder of manifests of pods that run on this node whatever the API says")
+	c.addDNSFlags(f)
 	f.StringVar(&c.nodeName, "node-name", "", "name of this node; the host's when empty")
 }
 
@@ -90,6 +92,9 @@ func (c *config) complete() error {
 		if err != nil || !p.Addr().Is4() {
 			return fmt.Errorf("%s: %q is no IPv4 range such as 10.0.0.0/16", flag, text)
 		}
+	}
+	if err := c.completeDNS(); err != nil {
+		return err
 	}
 	if c.nodeName == "" {
 		host, err := os.Hostname()

@@ -33,12 +33,15 @@ const (
 	healthy = "healthy\n"
 )
 
-// inheritedVariable names the environment variable with the file descriptors of listeners, of the API and of the agent, that a
+// inheritedVariable names the environment variable with the file descriptors of listeners, of the API, the agent and DNS, that a
 // process has from the one that it was before.
 const inheritedVariable = "GANTRY_LISTENERS"
 
 // ports are the listeners that pass from one process to the next, so that no client is refused in between.
-type ports struct{ api, agent *tracked }
+type ports struct {
+	api, agent *tracked
+	names      dnsSockets
+}
 
 // handover is how a process takes over from another one, and lets another one take over from it.
 type handover struct {
@@ -116,22 +119,48 @@ func portsOf(fds []int) (ports, error) {
 		if i >= len(fds) {
 			return p, fmt.Errorf("%d listeners were passed on, want 2", len(fds))
 		}
-		unix.CloseOnExec(fds[i])
-		f := os.NewFile(uintptr(fds[i]), "listener")
-		l, err := net.FileListener(f)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return p, fmt.Errorf("take a listener over: %w", err)
+		l, err := listenerOf(fds[i])
+		if err != nil {
+			return p, err
 		}
 		*to = &tracked{Listener: l}
 	}
+	if len(fds) < 4 { // a process without DNS
+		return p, nil
+	}
+	unix.CloseOnExec(fds[2])
+	f := os.NewFile(uintptr(fds[2]), "socket")
+	udp, err := net.FilePacketConn(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return p, fmt.Errorf("take a socket over: %w", err)
+	}
+	tcp, err := listenerOf(fds[3])
+	if err != nil {
+		return p, errors.Join(err, udp.Close())
+	}
+	p.names = dnsSockets{udp.(*net.UDPConn), tcp.(*net.TCPListener)}
 	return p, nil
+}
+
+func listenerOf(fd int) (net.Listener, error) {
+	unix.CloseOnExec(fd)
+	f := os.NewFile(uintptr(fd), "listener")
+	l, err := net.FileListener(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("take a listener over: %w", err)
+	}
+	return l, nil
 }
 
 // files are duplicates of the listeners.
 func (p ports) files() ([]*os.File, error) {
 	var out []*os.File
-	for _, l := range []*tracked{p.api, p.agent} {
-		f, err := l.Listener.(*net.TCPListener).File()
+	all := []interface{ File() (*os.File, error) }{p.api.Listener.(*net.TCPListener), p.agent.Listener.(*net.TCPListener)}
+	if p.names.udp != nil {
+		all = append(all, p.names.udp, p.names.tcp)
+	}
+	for _, l := range all {
+		f, err := l.File()
 		if err != nil {
 			return nil, fmt.Errorf("pass a listener on: %w", err)
 		}
@@ -152,7 +181,7 @@ func (h *handover) take(ctx context.Context, c *config) error {
 		return stopRunning(c, stopPatience)
 	}
 	h.old = conn
-	fds := make([]byte, unix.CmsgSpace(2*4))
+	fds := make([]byte, unix.CmsgSpace(4*4))
 	_ = conn.SetReadDeadline(time.Now().Add(stopPatience))
 	_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 1), fds)
 	if err != nil {
@@ -228,7 +257,10 @@ func (h *handover) pass(conn *net.UnixConn) error {
 	if _, err := io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: gantry\r\nConnection: Upgrade\r\n\r\n"); err != nil {
 		return err
 	}
-	fds := []int{int(files[0].Fd()), int(files[1].Fd())}
+	var fds []int
+	for _, f := range files {
+		fds = append(fds, int(f.Fd()))
+	}
 	_, _, err = conn.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
 	return err
 }

@@ -50,6 +50,7 @@ type node struct {
 	agent     *agent.Agent
 	services  *service.Controller
 	api       ctrlclient.WithWatch
+	cache     crcache.Cache
 	roster    *roster.Roster
 	podCIDRs  atomic.Pointer[[]netip.Prefix]
 	// handover is nil where nothing is served.
@@ -85,7 +86,7 @@ func openNode(c *config) (*node, error) {
 
 // assemble puts the rest of the node together.
 func (n *node) assemble(authority *pki.Authority, conn connection) error {
-	n.authority, n.api = authority, conn.api
+	n.authority, n.api, n.cache = authority, conn.api, conn.cache
 	bin, err := binDir()
 	if err != nil {
 		return err
@@ -173,8 +174,10 @@ func (n *node) newAgent(conn connection) (*agent.Agent, error) {
 			NodeName: n.nodeName, NodeIPs: []string{n.advertise}, Hostname: n.nodeName,
 			KubeletDir: n.kubeletDir(), LogDir: n.logDir(), CgroupRoot: n.cgroupRoot(), StaticPodPath: n.staticPods,
 			Port: n.agentPort, NeedPodCIDR: true, Version: gitVersion(),
+			ClusterDomain: n.clusterDomain, ResolvConf: n.resolvConf,
 		},
 		API: conn.api, Recorder: conn.recorder, Runtimes: runtimes{n.host}, TLS: serving,
+		Resolvers:    n.resolvers,
 		PodCIDRs:     n.setCIDRs,
 		NetworkReady: func(context.Context) error { return n.networkUp("") },
 		NetworkUp:    n.networkUp,

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -26,6 +25,7 @@ import (
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/client"
+	"github.com/gantryio/gantry/core/dns"
 	"github.com/gantryio/gantry/core/pki"
 	"github.com/gantryio/gantry/core/pluginhost"
 	"github.com/gantryio/gantry/core/run"
@@ -46,6 +46,9 @@ func newServerCommand() *cobra.Command {
 				return err
 			}
 			defer s.close()
+			if err := s.listenForNames(dnsSockets{}); err != nil {
+				return err
+			}
 			parts, err := s.parts(cmd.Context())
 			if err != nil {
 				return err
@@ -76,8 +79,11 @@ type server struct {
 	// quotas is the admission that charges the quotas, which those who count have to know of.
 	quotas   *admission.ResourceQuota
 	listener *tracked
-	inflight int // how many requests are served at the same time
-	ready    chan struct{}
+	names    dnsSockets
+	// localNode is the name of the node in the same process, "" if there is none.
+	localNode string
+	inflight  int // how many requests are served at the same time
+	ready     chan struct{}
 }
 
 // newServer opens everything that can fail: the certificates, the port and the store.
@@ -131,7 +137,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.assemble(&auth.Tokens{Key: key}, proxy)
+	s.assemble(&auth.Tokens{Key: key, IssuedBy: "https://kubernetes.default.svc." + s.clusterDomain}, proxy)
 	return s.writeKubeconfig()
 }
 
@@ -139,6 +145,7 @@ func (s *server) close() {
 	if s.store != nil {
 		s.store.Close()
 	}
+	s.names.close()
 	s.listener.Close()
 }
 
@@ -160,7 +167,7 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 		ClientCA:      s.authority.CertPEM,
 		ServiceRange:  serviceRange,
 		OpenAPI:       openapi.Handler{},
-		Metrics:       []prometheus.Collector{pluginhost.Calls},
+		Metrics:       append(dns.Metrics(), pluginhost.Calls),
 		MaxInFlight:   s.inflight,
 		GitVersion:    gitVersion(),
 		Checks: []apiserver.Check{
@@ -212,6 +219,11 @@ func (s *server) parts(ctx context.Context) ([]run.Part, error) {
 		{Name: "flow schemas", Runner: run.Func(s.api.FollowFlowSchemas)},
 		{Name: "client cache", Runner: run.Func(s.clientCache.Start)},
 	}
+	names, err := s.dnsParts()
+	if err != nil {
+		return nil, err
+	}
+	parts = append(parts, names...)
 	if len(s.etcdEndpoints) > 0 {
 		return append(parts, run.Part{Name: "control", Runner: run.Func(s.lead)}), nil
 	}
@@ -293,7 +305,7 @@ func (s *server) servingTLS() (*tls.Config, error) {
 	}
 	names := []string{
 		"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-		"kubernetes.default.svc.cluster.local", s.nodeName,
+		"kubernetes.default.svc." + s.clusterDomain, s.nodeName,
 	}
 	pair, err := s.authority.Issue("apiserver", pki.Identity{CommonName: "gantry-apiserver", Names: names, IPs: ips})
 	if err != nil {

@@ -87,11 +87,16 @@ func runLocked(ctx context.Context, c *config, h *handover) error {
 	if err == nil {
 		err = n.prepare()
 	}
+	if err == nil {
+		err = s.listenForNames(h.names)
+		h.names = s.names
+	}
 	if err != nil {
 		s.close()
 		return err
 	}
 	n.handover = h
+	s.localNode = c.nodeName
 	// The host attaches to plugins that run while the store opens: it needs nothing of it.
 	return run.All(ctx,
 		run.Part{Name: "plugins", Runner: n.host},

@@ -71,6 +71,7 @@ func (a *Agent) makeSandbox(ctx context.Context, p *corev1.Pod, attempt uint32) 
 	}
 	cfg := a.sandboxConfig(p, attempt, ref, handler)
 	if !a.Hollow {
+		a.warnOfDNS(p)
 		if err := os.MkdirAll(cfg.LogDirectory, 0o755); err != nil {
 			return pod.Sandbox{}, ref, fmt.Errorf("make log directory: %w", err)
 		}
@@ -100,11 +101,12 @@ func (a *Agent) makeSandbox(ctx context.Context, p *corev1.Pod, attempt uint32) 
 
 // sandboxConfig is the sandbox configuration of a pod on this node.
 func (a *Agent) sandboxConfig(p *corev1.Pod, attempt uint32, ref Ref, handler string) *runtimeapi.PodSandboxConfig {
+	resolvers, _ := a.dns(p)
 	return criconfig.Sandbox(p, criconfig.SandboxInput{
 		Attempt: attempt, Node: a.NodeName, Plugin: ref.Plugin + "@" + ref.Version, Handler: handler,
 		LogDirectory:  criconfig.LogDirectory(a.LogDir, p.Namespace, p.Name, string(p.UID)),
 		CgroupParent:  a.cgroups.Parent(qos.GetPodQOS(p), string(p.UID)),
-		DNS:           criconfig.DNS(p, criconfig.ClusterDNS{Servers: a.ClusterDNS, Domain: a.ClusterDomain}, a.hostDNS()),
+		DNS:           resolvers,
 		ClusterDomain: a.ClusterDomain, Profiles: a.profiles(),
 	})
 }

@@ -52,6 +52,8 @@ type Agent struct {
 	Attached func(sandboxID string) bool
 	// UsesChanged is called when what Uses returns has changed; it must not block.
 	UsesChanged func()
+	// Resolvers, if set, returns the cluster's DNS servers in place of Config.ClusterDNS. It is asked for each sandbox.
+	Resolvers func() []string
 	// PodCIDRs is told the node's pod ranges when it is given them.
 	PodCIDRs func(cidrs []string)
 	Clock    clock.WithTicker

@@ -119,6 +119,23 @@ func (a *Agent) volumeImages(ctx context.Context, p *corev1.Pod, c *corev1.Conta
 	return out, nil
 }
 
+// dns is the resolver configuration of a pod on this node.
+func (a *Agent) dns(p *corev1.Pod) (*runtimeapi.DNSConfig, []criconfig.Warning) {
+	servers := a.ClusterDNS
+	if a.Resolvers != nil {
+		servers = a.Resolvers()
+	}
+	return criconfig.DNS(p, criconfig.ClusterDNS{Servers: servers, Domain: a.ClusterDomain}, a.hostDNS())
+}
+
+// warnOfDNS tells people what is not as they may expect of a pod's resolver configuration.
+func (a *Agent) warnOfDNS(p *corev1.Pod) {
+	_, warnings := a.dns(p)
+	for _, w := range warnings {
+		a.event(p, "", corev1.EventTypeWarning, w.Reason, w.Message)
+	}
+}
+
 // hostDNS reads the machine's resolver configuration.
 func (a *Agent) hostDNS() *runtimeapi.DNSConfig {
 	if a.Hollow {

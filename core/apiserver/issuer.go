@@ -33,7 +33,7 @@ func (s *Server) serveIssuer(w http.ResponseWriter, req *http.Request, path stri
 	if path == issuerPath {
 		kind = "application/json"
 		answer = issuerMetadata{
-			Issuer: auth.Issuer, KeysURI: "https://" + req.Host + "/" + keysPath, ResponseTypes: []string{"id_token"},
+			Issuer: s.Tokens.Issuer(), KeysURI: "https://" + req.Host + "/" + keysPath, ResponseTypes: []string{"id_token"},
 			SubjectTypes: []string{"public"}, Algorithms: []string{auth.Algorithm},
 		}
 	}

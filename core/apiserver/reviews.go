@@ -109,12 +109,12 @@ func describeUser(who user.Info) authenticationv1.UserInfo {
 
 // whose reviews a token.
 func (s *Server) whose(spec *authenticationv1.TokenReviewSpec) authenticationv1.TokenReviewStatus {
-	audiences := spec.Audiences
-	if len(audiences) == 0 {
-		audiences = []string{auth.Issuer}
-	}
 	if s.Tokens == nil {
 		return authenticationv1.TokenReviewStatus{Error: "no tokens are issued here"}
+	}
+	audiences := spec.Audiences
+	if len(audiences) == 0 {
+		audiences = []string{s.Tokens.Issuer()}
 	}
 	who, err := s.Tokens.Check(spec.Token, audiences)
 	if err != nil {

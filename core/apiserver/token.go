@@ -37,7 +37,7 @@ func (s *Server) requestToken(ctx context.Context, q *api.Request, obj runtime.O
 		return nil, apierrors.NewNotFound(q.Resource.GroupResource(), q.Name)
 	}
 	account := entry.Object.(*corev1.ServiceAccount)
-	if errs := validateTokenRequest(req); len(errs) > 0 {
+	if errs := s.validateTokenRequest(req); len(errs) > 0 {
 		return nil, apierrors.NewInvalid(authenticationv1.SchemeGroupVersion.WithKind("TokenRequest").GroupKind(), "", errs)
 	}
 	binding := auth.Binding{Namespace: account.Namespace, ServiceAccount: auth.Bound{Name: account.Name, UID: account.UID}}
@@ -61,12 +61,12 @@ func (s *Server) requestToken(ctx context.Context, q *api.Request, obj runtime.O
 }
 
 // validateTokenRequest fills what was left out first.
-func validateTokenRequest(req *authenticationv1.TokenRequest) field.ErrorList {
+func (s *Server) validateTokenRequest(req *authenticationv1.TokenRequest) field.ErrorList {
 	if req.Spec.ExpirationSeconds == nil {
 		req.Spec.ExpirationSeconds = new(int64(tokenSeconds))
 	}
 	if len(req.Spec.Audiences) == 0 {
-		req.Spec.Audiences = []string{auth.Issuer}
+		req.Spec.Audiences = []string{s.Tokens.Issuer()}
 	}
 	at := field.NewPath("spec", "expirationSeconds")
 	switch seconds := *req.Spec.ExpirationSeconds; {

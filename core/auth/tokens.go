@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"errors"
@@ -18,7 +19,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Issuer is who signs the tokens of service accounts, and the audience that the API server itself is.
+// Issuer is who signs the tokens of service accounts, and the audience that the API server itself is, where the cluster's
+// domain is the usual one.
 const Issuer = "https://kubernetes.default.svc.cluster.local"
 
 // Tokens issues and takes the tokens of service accounts: JSON web tokens (RFC 7519) with the claims that Kubernetes
@@ -27,6 +29,8 @@ type Tokens struct {
 	// Key signs with ES256, so it is of the curve P-256.
 	Key     *ecdsa.PrivateKey
 	Objects TokenObjects
+	// IssuedBy is the issuer; [Issuer] if empty.
+	IssuedBy string
 	// Now is time.Now unless set.
 	Now func() time.Time
 
@@ -64,12 +68,15 @@ type claims struct {
 	Kubernetes Binding `json:"kubernetes.io"`
 }
 
+// Issuer is who signs the tokens.
+func (t *Tokens) Issuer() string { return cmp.Or(t.IssuedBy, Issuer) }
+
 // Issue signs a token that holds from now until expires.
 func (t *Tokens) Issue(b Binding, audiences []string, expires time.Time) (string, error) {
 	now := t.now()
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: Issuer, Subject: serviceaccount.MakeUsername(b.Namespace, b.ServiceAccount.Name), Audience: audiences,
+			Issuer: t.Issuer(), Subject: serviceaccount.MakeUsername(b.Namespace, b.ServiceAccount.Name), Audience: audiences,
 			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(expires),
 			ID: string(uuid.NewUUID()),
 		},
@@ -90,7 +97,7 @@ func (t *Tokens) Authenticate(req *http.Request) (user.Info, error) {
 	if !ok {
 		return nil, ErrNoCredentials
 	}
-	return t.Check(text, []string{Issuer})
+	return t.Check(text, []string{t.Issuer()})
 }
 
 func bearer(req *http.Request) (string, bool) {
@@ -133,7 +140,7 @@ func (t *Tokens) verify(text string) (*claims, error) {
 	}
 	c = &claims{}
 	_, err := jwt.ParseWithClaims(text, c, func(*jwt.Token) (any, error) { return &t.Key.PublicKey, nil },
-		jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}), jwt.WithIssuer(Issuer), jwt.WithExpirationRequired(),
+		jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}), jwt.WithIssuer(t.Issuer()), jwt.WithExpirationRequired(),
 		jwt.WithTimeFunc(t.now))
 	if err != nil {
 		return nil, fmt.Errorf("verify token: %w", err)

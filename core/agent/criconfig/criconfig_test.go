@@ -2,6 +2,7 @@ package criconfig
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,7 +174,7 @@ func TestVerifyNonRoot(t *testing.T) {
 }
 
 func TestDNS(t *testing.T) {
-	host := ParseResolvConf([]byte("# x\nnameserver 192.0.2.53\nsearch example.com.\noptions ndots:2 edns0\n"))
+	host := ParseResolvConf([]byte("# x\nnameserver 192.0.2.53\nsearch . example.com.\noptions ndots:3 edns0\noptions ndots:2\n"))
 	cluster := ClusterDNS{Servers: []string{"10.96.0.10"}, Domain: "cluster.local"}
 	five := "5"
 	for _, tc := range []struct {
@@ -181,21 +182,49 @@ func TestDNS(t *testing.T) {
 		change  func(*corev1.Pod)
 		cluster ClusterDNS
 		want    *runtimeapi.DNSConfig
+		warned  []string
 	}{
 		{"cluster first", func(*corev1.Pod) {}, cluster, &runtimeapi.DNSConfig{
 			Servers:  []string{"10.96.0.10"},
 			Searches: []string{"ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "example.com"}, Options: []string{"ndots:5"},
-		}},
-		{"no cluster DNS", func(*corev1.Pod) {}, ClusterDNS{}, host},
+		}, nil},
+		{"no cluster DNS", func(*corev1.Pod) {}, ClusterDNS{}, &runtimeapi.DNSConfig{
+			Servers: []string{"192.0.2.53"}, Searches: []string{"example.com"}, Options: []string{"ndots:2", "edns0"},
+		}, []string{"MissingClusterDNS"}},
+		{"the machine's", func(p *corev1.Pod) { p.Spec.DNSPolicy = corev1.DNSDefault }, cluster, host, nil},
+		{"the machine's network", func(p *corev1.Pod) { p.Spec.DNSPolicy, p.Spec.HostNetwork = corev1.DNSClusterFirst, true }, cluster, host, nil},
+		{"the machine's network with the cluster's DNS", func(p *corev1.Pod) {
+			p.Spec.DNSPolicy, p.Spec.HostNetwork = corev1.DNSClusterFirstWithHostNet, true
+			p.Spec.DNSConfig = &corev1.PodDNSConfig{
+				Nameservers: []string{"10.96.0.10", "192.0.2.1"}, Searches: []string{"svc.cluster.local", "b.test"}, Options: []corev1.PodDNSConfigOption{{Name: "ndots", Value: new("1")}, {Name: "edns0"}},
+			}
+		}, cluster, &runtimeapi.DNSConfig{
+			Servers:  []string{"10.96.0.10", "192.0.2.1"},
+			Searches: []string{"ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "example.com", "b.test"}, Options: []string{"ndots:1", "edns0"},
+		}, nil},
+		{"too many servers", func(p *corev1.Pod) {
+			p.Spec.DNSPolicy, p.Spec.DNSConfig = corev1.DNSNone, &corev1.PodDNSConfig{Nameservers: []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}}
+		}, cluster, &runtimeapi.DNSConfig{Servers: []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}}, []string{"DNSConfigForming"}},
+		{"a search path that is too long", func(p *corev1.Pod) {
+			p.Spec.DNSPolicy, p.Spec.DNSConfig = corev1.DNSNone, &corev1.PodDNSConfig{Nameservers: []string{"192.0.2.1"}, Searches: []string{strings.Repeat("a", 254), "b"}}
+		}, cluster, &runtimeapi.DNSConfig{Servers: []string{"192.0.2.1"}, Searches: []string{"b"}}, []string{"DNSConfigForming"}},
 		{"none with options", func(p *corev1.Pod) {
 			p.Spec.DNSPolicy = corev1.DNSNone
 			p.Spec.DNSConfig = &corev1.PodDNSConfig{Nameservers: []string{"192.0.2.1"}, Options: []corev1.PodDNSConfigOption{{Name: "timeout", Value: &five}}}
-		}, cluster, &runtimeapi.DNSConfig{Servers: []string{"192.0.2.1"}, Options: []string{"timeout:5"}}},
+		}, cluster, &runtimeapi.DNSConfig{Servers: []string{"192.0.2.1"}, Options: []string{"timeout:5"}}, nil},
 	} {
 		p := testPod()
 		tc.change(p)
-		if got := DNS(p, tc.cluster, host); got.String() != tc.want.String() {
+		got, warnings := DNS(p, tc.cluster, host)
+		if got.String() != tc.want.String() {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+		var warned []string
+		for _, w := range warnings {
+			warned = append(warned, w.Reason)
+		}
+		if !slices.Equal(warned, tc.warned) {
+			t.Errorf("%s: warned of %v, want %v", tc.name, warnings, tc.warned)
 		}
 	}
 }
@@ -225,5 +254,22 @@ func TestContainerTellsWhatTheAgentNeedsAfterARestart(t *testing.T) {
 	}
 	if cfg.LogPath != "c/4.log" || cfg.Metadata.Attempt != 4 {
 		t.Errorf("log %s, attempt %d", cfg.LogPath, cfg.Metadata.Attempt)
+	}
+}
+
+func TestLimitsOfSearchLines(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		have, want []string
+	}{
+		{"too many", slices.Repeat([]string{"a"}, 40), slices.Repeat([]string{"a"}, 32)},
+		{"as many as there may be", slices.Repeat([]string{"a"}, 32), slices.Repeat([]string{"a"}, 32)},
+		{"too long together", slices.Repeat([]string{strings.Repeat("a", 200)}, 11), slices.Repeat([]string{strings.Repeat("a", 200)}, 10)},
+	} {
+		c := &runtimeapi.DNSConfig{Searches: tc.have}
+		warnings := limit(c)
+		if !slices.Equal(c.Searches, tc.want) || (len(warnings) > 0) != (len(tc.have) > len(tc.want)) {
+			t.Errorf("%s: %v and %d search paths, want %d", tc.name, warnings, len(c.Searches), len(tc.want))
+		}
 	}
 }

@@ -17,6 +17,17 @@ type ClusterDNS struct {
 	Domain  string
 }
 
+// The limits of resolv.conf(5) as Kubernetes has them.
+const (
+	maxNameservers = 3
+	maxSearches    = 32
+	maxSearchChars = 2048
+	maxSearchPath  = 253 // some resolvers abort on longer ones
+)
+
+// Warning is what users are told of a pod's configuration, in the words of the kubelet.
+type Warning struct{ Reason, Message string }
+
 // ParseResolvConf reads a resolv.conf(5).
 func ParseResolvConf(raw []byte) *runtimeapi.DNSConfig {
 	out := &runtimeapi.DNSConfig{}
@@ -33,26 +44,34 @@ func ParseResolvConf(raw []byte) *runtimeapi.DNSConfig {
 			out.Searches = nil
 			for _, s := range f[1:] {
 				if s != "." {
-					s = strings.TrimSuffix(s, ".")
+					out.Searches = append(out.Searches, strings.TrimSuffix(s, "."))
 				}
-				out.Searches = append(out.Searches, s)
 			}
 		case "options":
-			out.Options = append(out.Options, f[1:]...)
+			for _, o := range f[1:] {
+				name, _, _ := strings.Cut(o, ":")
+				out.Options = withOption(out.Options, name, o)
+			}
 		}
 	}
 	return out
 }
 
 // DNS makes the resolver configuration of a pod from its policy, the cluster's resolver and the host's.
-func DNS(p *corev1.Pod, cluster ClusterDNS, host *runtimeapi.DNSConfig) *runtimeapi.DNSConfig {
+func DNS(p *corev1.Pod, cluster ClusterDNS, host *runtimeapi.DNSConfig) (*runtimeapi.DNSConfig, []Warning) {
 	policy := p.Spec.DNSPolicy
 	if policy == corev1.DNSClusterFirstWithHostNet || policy == "" {
 		policy = corev1.DNSClusterFirst
 	}
-	if p.Spec.DNSPolicy == corev1.DNSClusterFirst && p.Spec.HostNetwork ||
-		policy == corev1.DNSClusterFirst && len(cluster.Servers) == 0 {
+	var warnings []Warning
+	switch {
+	case p.Spec.DNSPolicy == corev1.DNSClusterFirst && p.Spec.HostNetwork:
 		policy = corev1.DNSDefault
+	case policy == corev1.DNSClusterFirst && len(cluster.Servers) == 0:
+		policy = corev1.DNSDefault
+		warnings = append(warnings, Warning{"MissingClusterDNS", fmt.Sprintf(
+			"pod: %q. kubelet does not have ClusterDNS IP configured and cannot create Pod using %q policy. Falling back to %q policy.",
+			fmt.Sprintf("%s_%s(%s)", p.Name, p.Namespace, p.UID), corev1.DNSClusterFirst, corev1.DNSDefault)})
 	}
 	out := &runtimeapi.DNSConfig{}
 	switch policy {
@@ -62,7 +81,7 @@ func DNS(p *corev1.Pod, cluster ClusterDNS, host *runtimeapi.DNSConfig) *runtime
 		if cluster.Domain != "" {
 			out.Searches = []string{fmt.Sprintf("%s.svc.%s", p.Namespace, cluster.Domain), "svc." + cluster.Domain, cluster.Domain}
 		}
-		out.Searches = append(out.Searches, host.GetSearches()...)
+		out.Searches = unique(append(out.Searches, host.GetSearches()...))
 	case corev1.DNSDefault:
 		out.Servers, out.Searches, out.Options = slices.Clone(host.GetServers()), slices.Clone(host.GetSearches()), slices.Clone(host.GetOptions())
 	}
@@ -71,7 +90,28 @@ func DNS(p *corev1.Pod, cluster ClusterDNS, host *runtimeapi.DNSConfig) *runtime
 		out.Searches = unique(append(out.Searches, c.Searches...))
 		out.Options = mergeOptions(out.Options, c.Options)
 	}
-	return out
+	return out, append(warnings, limit(out)...)
+}
+
+// limit drops what resolvers would not take.
+func limit(c *runtimeapi.DNSConfig) (warnings []Warning) {
+	if len(c.Servers) > maxNameservers {
+		c.Servers = c.Servers[:maxNameservers]
+		warnings = append(warnings, Warning{
+			"DNSConfigForming", "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: " + strings.Join(c.Servers, " "),
+		})
+	}
+	before := len(c.Searches)
+	c.Searches = slices.DeleteFunc(c.Searches[:min(before, maxSearches)], func(s string) bool { return len(s) > maxSearchPath })
+	for len(strings.Join(c.Searches, " ")) > maxSearchChars {
+		c.Searches = c.Searches[:len(c.Searches)-1]
+	}
+	if len(c.Searches) < before {
+		warnings = append(warnings, Warning{
+			"DNSConfigForming", "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: " + strings.Join(c.Searches, " "),
+		})
+	}
+	return warnings
 }
 
 func unique(in []string) []string {
@@ -90,16 +130,21 @@ func mergeOptions(have []string, add []corev1.PodDNSConfigOption) []string {
 		if o.Value != nil && *o.Value != "" {
 			value += ":" + *o.Value
 		}
-		at := slices.IndexFunc(have, func(s string) bool {
-			name, _, _ := strings.Cut(s, ":")
-			return name == o.Name
-		})
-		if at < 0 {
-			have = append(have, value)
-		} else {
-			have[at] = value
-		}
+		have = withOption(have, o.Name, value)
 	}
+	return have
+}
+
+// withOption replaces the option of a name, or adds it.
+func withOption(have []string, option, value string) []string {
+	at := slices.IndexFunc(have, func(s string) bool {
+		name, _, _ := strings.Cut(s, ":")
+		return name == option
+	})
+	if at < 0 {
+		return append(have, value)
+	}
+	have[at] = value
 	return have
 }
 
