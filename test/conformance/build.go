@@ -37,7 +37,7 @@ func (s *settings) build(ctx context.Context) error {
 	return s.buildImages(strings.TrimSpace(dir))
 }
 
-// program is built from a package of the module's requirements.
+// program is built from a package of the module's requirements, or of Gantry.
 type program struct {
 	file, from string
 	args       []string
@@ -49,6 +49,7 @@ func (s *settings) programs() []program {
 	all := []program{
 		{"ginkgo", "github.com/onsi/ginkgo/v2/ginkgo", run},
 		{"agnhost", kubernetes + "/test/images/agnhost", run},
+		{"dig", "./test/e2e/dig", []string{"-C", "../..", "build"}},
 		{"e2e.test", kubernetes + "/test/e2e", []string{"test", "-c"}},
 	}
 	if s.part {

@@ -82,12 +82,18 @@ func (s *settings) images(source, pause string) ([]image, error) {
 		return nil, err
 	}
 	porter := filepath.Join(source, "test/images/agnhost/porter")
-	files, err := installed("curl", "nc.openbsd")
+	// getent(1) asks for names by glibc.
+	files, err := installed("curl", "nc.openbsd", "getent")
+	if err != nil {
+		return nil, err
+	}
+	files["bin/dig"], files["bin/nc"] = s.path("dig"), files["bin/nc.openbsd"]
+	resolving, err := archive(files, nil)
 	if err != nil {
 		return nil, err
 	}
 	maps.Copy(files, map[string]string{
-		"agnhost": s.path("agnhost"), "agnhost-2": s.path("agnhost"), "bin/bash": bash, "bin/nc": files["bin/nc.openbsd"],
+		"agnhost": s.path("agnhost"), "agnhost-2": s.path("agnhost"), "bin/bash": bash,
 		"localhost.crt": filepath.Join(porter, "localhost.crt"), "localhost.key": filepath.Join(porter, "localhost.key"),
 	})
 	agnhost, err := archive(files, nil)
@@ -107,6 +113,7 @@ func (s *settings) images(source, pause string) ([]image, error) {
 		{testimage.AgnhostPrev, serve, [][]byte{shell, agnhost}},
 		{testimage.Nginx, web, [][]byte{shell, agnhost}},
 		{testimage.NginxNew, web, [][]byte{shell, agnhost}},
+		{testimage.GlibcDnsTesting, v1.Config{Cmd: []string{"sh"}, Env: path}, [][]byte{shell, resolving}},
 		{testimage.BusyBox, v1.Config{Cmd: []string{"sh"}, Env: path}, [][]byte{shell}},
 		{testimage.NonRoot, v1.Config{Cmd: []string{"id"}, Env: path, User: "1234"}, [][]byte{shell}},
 		{testimage.Pause, v1.Config{Entrypoint: []string{"/pause"}, Env: path, User: "65535:65535"}, [][]byte{sandbox}},

@@ -39,11 +39,10 @@ var toolbox = sync.OnceValues(func() (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	echo := filepath.Join(dir, "echo")
-	build := exec.Command("go", "build", "-o", echo, "./echo")
+	build := exec.Command("go", "build", "-o", dir, "./echo", "./dig")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build echo: %w\n%s", err, out)
+		return nil, fmt.Errorf("build echo and dig: %w\n%s", err, out)
 	}
 	applets, err := exec.Command(shell, "--list").Output()
 	if err != nil {
@@ -74,7 +73,19 @@ var toolbox = sync.OnceValues(func() (v1.Image, error) {
 	add(tar.Header{Name: "etc/passwd", Mode: 0o644, Typeflag: tar.TypeReg}, []byte("root:x:0:0:root:/root:/bin/sh\napp:x:1234:1234:app:/home:/bin/sh\n"))
 	add(tar.Header{Name: "etc/group", Mode: 0o644, Typeflag: tar.TypeReg}, []byte("root:x:0:\napp:x:1234:\n"))
 	addFile(shell, "bin/busybox")
-	addFile(echo, "bin/echo-udp")
+	addFile(filepath.Join(dir, "echo"), "bin/echo-udp")
+	addFile(filepath.Join(dir, "dig"), "bin/dig")
+	// getent(1) asks for names by glibc.
+	libraries, lddErr := exec.Command("ldd", "/usr/bin/getent").Output()
+	if err == nil {
+		err = lddErr
+	}
+	addFile("/usr/bin/getent", "bin/getent")
+	for _, word := range strings.Fields(string(libraries)) {
+		if strings.HasPrefix(word, "/") {
+			addFile(word, word[1:])
+		}
+	}
 	for _, applet := range strings.Fields(string(applets)) {
 		if applet != "busybox" {
 			add(tar.Header{Name: "bin/" + applet, Linkname: "busybox", Typeflag: tar.TypeSymlink}, nil)
