@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/miekg/dns"
@@ -78,7 +80,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.index.Follow(ctx, s.Cache); err != nil {
 		return err
 	}
-	udp := &dns.Server{PacketConn: s.UDP, Handler: s}
+	udp := &dns.Server{PacketConn: s.UDP, Handler: s, UDPSize: safeSize}
 	tcp := &dns.Server{Listener: netutil.LimitListener(s.TCP, connections), Handler: s}
 	failed := make(chan error, 2)
 	for _, one := range []*dns.Server{udp, tcp} {
@@ -111,8 +113,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// ServeDNS implements dns.Handler.
+// ServeDNS implements dns.Handler. What goes wrong with one question must not end the process, which is more than DNS.
 func (s *Server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+	defer func() {
+		if problem := recover(); problem != nil {
+			slog.Error("a question to the cluster's DNS has failed", "question", q.Question, "problem", problem, "stack", string(debug.Stack()))
+		}
+	}()
 	began := s.Now()
 	protocol, from := "tcp", w.RemoteAddr()
 	if _, ok := from.(*net.UDPAddr); ok {

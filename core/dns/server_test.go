@@ -494,6 +494,41 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// FuzzServe reads what anybody may send, and what comes of it must be a message.
+func FuzzServe(f *testing.F) {
+	for _, name := range []string{"web.default.svc.cluster.local.", "out.default.svc.cluster.local.", "2.0.96.10.in-addr.arpa.", `a\.b\000.svc.cluster.local.`, "."} {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV, dns.TypePTR, dns.TypeHINFO, dns.TypeOPT} {
+			q := new(dns.Msg)
+			q.SetQuestion(name, qtype)
+			q.SetEdns0(512, true)
+			raw, err := q.Pack()
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(raw)
+		}
+	}
+	s := &Server{Domain: "cluster.local", Address: netip.MustParseAddrPort("192.0.2.1:53"), ResolvConf: filepath.Join(f.TempDir(), "none")}
+	s.Init()
+	s.index = town()
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		q := new(dns.Msg)
+		if q.Unpack(raw) != nil {
+			return
+		}
+		for _, protocol := range []string{"udp", "tcp"} {
+			m, _ := s.reply(protocol, netip.MustParseAddr("127.0.0.1"), q)
+			out, err := m.Pack()
+			if err != nil {
+				t.Fatalf("%v\nis answered by what is no message: %v\n%v", q, err, m)
+			}
+			if protocol == "udp" && len(out) > safeSize {
+				t.Fatalf("%d bytes", len(out))
+			}
+		}
+	})
+}
+
 // nowhere takes answers and drops them.
 type nowhere struct{ dns.ResponseWriter }
 

@@ -102,6 +102,17 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// stop asks the process to end and waits until it has.
+func (p *process) stop(t testing.TB) {
+	t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the process does not end")
+	}
+}
+
 // startEtcd runs a separate etcd process and returns its URL.
 func startEtcd(t testing.TB, port int) string {
 	t.Helper()
@@ -140,10 +151,14 @@ func (s *server) start(t testing.TB) {
 	}
 	args := append([]string{
 		"server", "--data", s.data, "--listen", "127.0.0.1", "--port", strconv.Itoa(s.port), "--advertise", "192.0.2.1",
+		"--dns-port", strconv.Itoa(s.dnsPort()),
 	}, s.flags...)
 	s.process = start(t, filepath.Join(t.TempDir(), "log"), nil, path, args...)
 	s.await(t)
 }
+
+// dnsPort is where the server answers for names.
+func (s *server) dnsPort() int { return s.port + 10000 }
 
 // await returns once the server is ready.
 func (s *server) await(t testing.TB) {
