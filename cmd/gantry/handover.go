@@ -259,10 +259,24 @@ func (h *handover) pass(conn *net.UnixConn) error {
 	}
 	var fds []int
 	for _, f := range files {
-		fds = append(fds, int(f.Fd()))
+		fd, err := number(f)
+		if err != nil {
+			return fmt.Errorf("pass a listener on: %w", err)
+		}
+		fds = append(fds, fd)
 	}
 	_, _, err = conn.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
 	return err
+}
+
+// number is a file's descriptor. Fd would make the socket block, on which this process still listens as well.
+func number(f *os.File) (fd int, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	err = raw.Control(func(n uintptr) { fd = int(n) })
+	return fd, err
 }
 
 // announce is a part that tells the old process that this one is well, once it is.
