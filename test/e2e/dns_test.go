@@ -230,6 +230,13 @@ func TestDNS(t *testing.T) {
 	t.Run("gantry is killed and starts anew", func(t *testing.T) {
 		kill(t, c.pid(t))
 		up()
+		for _, pod := range []string{"names/client", "names/host", "others/client"} { // the agent looks for what runs meanwhile
+			namespace, name, _ := strings.Cut(pod, "/")
+			eventually(t, func() error {
+				_, err := c.try("kubectl", "-n", namespace, "exec", name, "--", "true")
+				return err
+			})
+		}
 		resolves(t)
 		c.kubectl(t, "-n", "names", "create", "service", "clusterip", "fresh", "--tcp=80")
 		c.exec(t, "names", "client", "nslookup fresh.names.svc.cluster.local")
