@@ -56,9 +56,10 @@ unit:
 e2e: build test-tools
 	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./cmd/... ./core/... ./plugins/... ./test/...
 
-# What only tests need: static shells and tools for the images that they make, and an older runtime that somebody else
-# made. That one is only unpacked: nothing of it is installed or started.
+# What only tests need: Helm, which takes three minutes to build the first time, static shells and tools for the images that they
+# make, and an older runtime that somebody else made. That one is only unpacked: nothing of it is installed or started.
 test-tools: $(BIN)/debian/usr/bin/containerd
+	@$(MAKE) --no-print-directory -C test/helm
 	@[ -x /bin/busybox ] && [ -x /bin/bash-static ] && [ -x /bin/nc.openbsd ] && command -v curl >/dev/null || \
 		{ apt-get update && apt-get install -y busybox-static bash-static netcat-openbsd curl; }
 

@@ -57,7 +57,7 @@ func (c *cluster) id() string {
 
 // command makes a command that runs where the cluster does, as the cluster's user would type it.
 func (c *cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	if name == "gantry" || name == "kubectl" {
+	if name == "gantry" || name == "kubectl" || name == "helm" {
 		name = filepath.Join(cmp.Or(c.bin, binDir()), name)
 	}
 	if c.netns != "" {
@@ -66,7 +66,9 @@ func (c *cluster) command(ctx context.Context, name string, args ...string) *exe
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "GANTRY_DATA="+c.dir, "KUBECONFIG="+c.kubeconfig(),
-		"KUBECACHEDIR="+filepath.Join(os.Getenv(dataEnv), "cache"), "PATH="+binDir()+":"+os.Getenv("PATH"))
+		"KUBECACHEDIR="+filepath.Join(os.Getenv(dataEnv), "cache"), "PATH="+binDir()+":"+os.Getenv("PATH"),
+		"HELM_CACHE_HOME="+filepath.Join(os.Getenv(dataEnv), "helm"), "HELM_CONFIG_HOME="+filepath.Join(os.Getenv(dataEnv), "helm"),
+		"HELM_DATA_HOME="+filepath.Join(os.Getenv(dataEnv), "helm"))
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
