@@ -89,11 +89,12 @@ func (r *Resource) decodeStored(data []byte) (obj Object, former bool, err error
 	if err != nil {
 		return nil, false, err
 	}
-	obj = as.New()
+	obj = as.new()
 	if err := UnmarshalProtobuf(u.Raw, obj); err != nil {
 		return nil, false, err
 	}
-	return as.fromFormer(obj), former, nil
+	obj, err = as.read(obj)
+	return obj, former, err
 }
 
 func (r *Resource) decodeStoredJSON(data []byte) (obj Object, former bool, err error) {
@@ -110,28 +111,34 @@ func (r *Resource) decodeStoredJSON(data []byte) (obj Object, former bool, err e
 	if err != nil {
 		return nil, false, err
 	}
-	obj = as.New()
+	obj = as.new()
 	if err := json.Unmarshal(data, obj); err != nil {
 		return nil, false, err
 	}
-	return as.fromFormer(obj), former || r.HasProtobuf, nil
+	obj, err = as.read(obj)
+	return obj, former || r.HasProtobuf, err
 }
 
-// writtenAs finds the kind in the version that an object was stored in: r itself where that differs from it in nothing but its
-// name, or another version that is served. Others must not be read as if they were r.
-func (r *Resource) writtenAs(apiVersion string) (as *Resource, former bool, err error) {
+// writtenAs finds how to read what was stored in a version: as r itself where that differs from it in nothing but its name, as
+// another version that is served, or as one that is not. Others must not be read as if they were r.
+func (r *Resource) writtenAs(apiVersion string) (as Former, former bool, err error) {
 	if r.isVersion(apiVersion) || apiVersion == "" {
-		return r, false, nil
+		return Former{new: r.New, read: r.fromFormer}, false, nil
 	}
 	if slices.Contains(r.Earlier, apiVersion) {
-		return r, true, nil
+		return Former{new: r.New, read: r.fromFormer}, true, nil
 	}
 	for _, v := range r.versions {
 		if v.isVersion(apiVersion) {
-			return v, true, nil
+			return Former{new: v.New, read: v.fromFormer}, true, nil
 		}
 	}
-	return nil, false, fmt.Errorf("it is stored in version %s", apiVersion)
+	for _, f := range r.former {
+		if f.apiVersion == apiVersion {
+			return f, true, nil
+		}
+	}
+	return Former{}, false, fmt.Errorf("it is stored in version %s", apiVersion)
 }
 
 // isVersion compares without allocating.
@@ -144,14 +151,22 @@ func (r *Resource) isVersion(apiVersion string) bool {
 }
 
 // fromFormer turns what was stored in this version into the one that is stored now.
-func (r *Resource) fromFormer(obj Object) Object {
+func (r *Resource) fromFormer(obj Object) (Object, error) {
 	if r.toStored == nil {
-		return obj
+		return obj, nil
 	}
 	if r.Default != nil {
 		r.Default(obj)
 	}
-	return r.ToStored(obj)
+	return r.ToStored(obj), nil
+}
+
+// DropEmpty makes an empty list nil. Protobuf does not tell these apart, so that a field which JSON shows in any case would be []
+// for whoever wrote it and null from the next start on. Kubernetes shows null at once.
+func DropEmpty[E any](list *[]E) {
+	if len(*list) == 0 {
+		*list = nil
+	}
 }
 
 // HasProtobuf tells whether the type of obj has a protobuf form.

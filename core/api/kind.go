@@ -25,9 +25,10 @@ type Kind[T any] struct {
 	Namespaced        bool
 	// StoragePrefix is the folder under /registry/ when it is not the plural (nodes are "minions").
 	StoragePrefix string
-	// Earlier are versions in which objects may be stored that differ from this one in nothing but their name. What is
-	// stored in another version that is not served either cannot be read.
+	// Earlier are versions in which objects may be stored that differ from this one in nothing but their name, Former those that
+	// differ in more. What is stored in another version that is not served either cannot be read.
 	Earlier []string
+	Former  []Former
 	// TTLSeconds removes objects this long after their last write; 0 keeps them.
 	TTLSeconds int64
 
@@ -161,7 +162,7 @@ func (k Kind[T]) describe() *Resource {
 	r.Question, r.Computed = k.Question, k.Computed
 	r.OrphanDependents, r.OrphanWarning = k.OrphanDependents, k.OrphanWarning
 	r.Indexed = k.Indexed
-	r.Deprecated, r.Earlier = k.Deprecated, k.Earlier
+	r.Deprecated, r.Earlier, r.former = k.Deprecated, k.Earlier, k.Former
 	if k.ValidateName != nil {
 		r.ValidateName = k.ValidateName
 	}

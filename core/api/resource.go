@@ -70,6 +70,7 @@ type Resource struct {
 	// Of another version than the stored one: see [Version].
 	stored               *Resource
 	versions             []*Resource // of a stored kind, the others
+	former               []Former    // versions that are not served
 	toStored, fromStored func(obj Object) Object
 	// ValidateStored checks, in its stored form, what was written in this version.
 	ValidateStored func(obj, old Object) field.ErrorList

@@ -33,6 +33,29 @@ type Version[T, S any] struct {
 	FromStored func(stored *S) *T
 }
 
+// Former is a version of a kind in which objects may be stored, and which is not served: see [NewFormer].
+type Former struct {
+	apiVersion string
+	new        func() Object
+	read       func(Object) (Object, error)
+}
+
+// NewFormer declares that objects may be stored as T, in the version that apiVersion names with its group. read returns the
+// stored kind, S, and owns what it is given.
+func NewFormer[T, S any](apiVersion string, read func(*T) (*S, error)) Former {
+	return Former{
+		apiVersion: apiVersion,
+		new:        func() Object { return any(new(T)).(Object) },
+		read: func(o Object) (Object, error) {
+			out, err := read(cast[T](o))
+			if err != nil {
+				return nil, err
+			}
+			return any(out).(Object), nil
+		},
+	}
+}
+
 // Resource erases the types of the declaration. [NewRegistry] joins it to the stored kind.
 func (v Version[T, S]) Resource() *Resource {
 	of := v.Of

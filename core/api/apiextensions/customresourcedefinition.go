@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -24,7 +25,9 @@ var CustomResourceDefinitions = api.Kind[apiextensionsv1.CustomResourceDefinitio
 	Group: apiextensionsv1.GroupName, Version: "v1", Name: "CustomResourceDefinition", Plural: "customresourcedefinitions",
 	Short: []string{"crd", "crds"}, Categories: []string{"api-extensions"},
 	StoragePrefix: "apiextensions.k8s.io/customresourcedefinitions",
-	Subresources:  api.Status, Generation: true, UnconditionalUpdateForbidden: true, StatusMetadata: true,
+	// kube-apiserver goes on storing definitions in v1beta1, because that form is smaller.
+	Former:       []api.Former{api.NewFormer(apiextensionsv1beta1.SchemeGroupVersion.String(), fromV1beta1)},
+	Subresources: api.Status, Generation: true, UnconditionalUpdateForbidden: true, StatusMetadata: true,
 	StatusOnCreate: true, // Prepare makes it
 	Default:        defaultDefinition,
 	Prepare:        prepareDefinition,
@@ -41,6 +44,19 @@ var CustomResourceDefinitions = api.Kind[apiextensionsv1.CustomResourceDefinitio
 			return d.CreationTimestamp.UTC().Format(time.RFC3339)
 		}},
 	},
+}
+
+func fromV1beta1(d *apiextensionsv1beta1.CustomResourceDefinition) (*apiextensionsv1.CustomResourceDefinition, error) {
+	apiextensionsv1beta1.SetObjectDefaults_CustomResourceDefinition(d)
+	internal, out := &apiextensions.CustomResourceDefinition{}, &apiextensionsv1.CustomResourceDefinition{}
+	err := apiextensionsv1beta1.Convert_v1beta1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(d, internal, nil)
+	if err != nil {
+		return nil, fmt.Errorf("convert definition %s: %w", d.Name, err)
+	}
+	if err := apiextensionsv1.Convert_apiextensions_CustomResourceDefinition_To_v1_CustomResourceDefinition(internal, out, nil); err != nil {
+		return nil, fmt.Errorf("convert definition %s: %w", d.Name, err)
+	}
+	return out, nil
 }
 
 func defaultDefinition(d *apiextensionsv1.CustomResourceDefinition) {

@@ -30,6 +30,7 @@ var LimitRanges = api.Kind[corev1.LimitRange]{
 
 // defaultLimitRange derives what containers get: the limit from the maximum, the request from the limit or else the minimum.
 func defaultLimitRange(l *corev1.LimitRange) {
+	api.DropEmpty(&l.Spec.Limits)
 	for i := range l.Spec.Limits {
 		item := &l.Spec.Limits[i]
 		if item.Type != corev1.LimitTypeContainer {

@@ -32,6 +32,8 @@ var EndpointSlices = api.Kind[discoveryv1.EndpointSlice]{
 }
 
 func defaultEndpointSlice(s *discoveryv1.EndpointSlice) {
+	api.DropEmpty(&s.Endpoints)
+	api.DropEmpty(&s.Ports)
 	for i := range s.Ports {
 		if s.Ports[i].Name == nil {
 			s.Ports[i].Name = new("")

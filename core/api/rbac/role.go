@@ -18,6 +18,7 @@ var Roles = api.Kind[rbacv1.Role]{
 	Earlier:      []string{"rbac.authorization.k8s.io/v1beta1"},
 	Namespaced:   true,
 	ValidateName: path.ValidatePathSegmentName,
+	Default:      func(r *rbacv1.Role) { api.DropEmpty(&r.Rules) },
 	Validate: func(r, _ *rbacv1.Role) field.ErrorList {
 		return validateRules(r.Rules, true, field.NewPath("rules"))
 	},
@@ -32,6 +33,7 @@ var ClusterRoles = api.Kind[rbacv1.ClusterRole]{
 	Group: rbacv1.GroupName, Version: "v1", Name: "ClusterRole", Plural: "clusterroles",
 	Earlier:      []string{"rbac.authorization.k8s.io/v1beta1"},
 	ValidateName: path.ValidatePathSegmentName,
+	Default:      func(r *rbacv1.ClusterRole) { api.DropEmpty(&r.Rules) },
 	Validate: func(r, _ *rbacv1.ClusterRole) field.ErrorList {
 		errs := validateRules(r.Rules, false, field.NewPath("rules"))
 		if r.AggregationRule == nil {
