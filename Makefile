@@ -56,12 +56,23 @@ unit:
 e2e: build test-tools
 	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./cmd/... ./core/... ./plugins/... ./test/...
 
-# What only tests need: Helm, which takes three minutes to build the first time, static shells and tools for the images that they
-# make, and an older runtime that somebody else made. That one is only unpacked: nothing of it is installed or started.
-test-tools: $(BIN)/debian/usr/bin/containerd
+# What only tests need: Helm and kube-apiserver, which take some minutes to build the first time, static shells and tools for the
+# images that they make, and an older runtime that somebody else made. That one is only unpacked: nothing of it is installed or
+# started.
+test-tools: $(BIN)/debian/usr/bin/containerd $(BIN)/conformance/kube-apiserver $(BIN)/conformance/examples.json
 	@$(MAKE) --no-print-directory -C test/helm
 	@[ -x /bin/busybox ] && [ -x /bin/bash-static ] && [ -x /bin/nc.openbsd ] && command -v curl >/dev/null || \
 		{ apt-get update && apt-get install -y busybox-static bash-static netcat-openbsd curl; }
+
+# A kube-apiserver and what Kubernetes' tests have it store, for the move of an etcd.
+$(BIN)/conformance/kube-apiserver: test/conformance/go.mod test/conformance/go.sum
+	cd test/conformance && GOWORK=off $(GO) build -p 2 -o $(CURDIR)/$@ \
+	  -ldflags "-s -w $(foreach v,gitVersion=v1.36.3 gitMajor=1 gitMinor=36,-X k8s.io/component-base/version.$(v))" k8s.io/kubernetes/cmd/kube-apiserver
+	@touch $@
+
+$(BIN)/conformance/examples.json: test/conformance/go.mod test/conformance/go.sum test/conformance/examples/main.go
+	@mkdir -p $(@D)
+	cd test/conformance && GOWORK=off $(GO) run -p 2 ./examples > $(CURDIR)/$@.new && mv $(CURDIR)/$@.new $(CURDIR)/$@
 
 $(BIN)/debian/usr/bin/containerd:
 	@mkdir -p $(BIN)/debian/packages
