@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/gantryio/gantry/core/auth/oidc"
 )
 
 // dataEnv names the folder that all state is under.
@@ -36,6 +38,8 @@ type config struct {
 	agentPort     int32
 	// maxInflight and maxMutating add up to how many requests are executed at a time; 0 is the server's default.
 	maxInflight, maxMutating int
+	// oidc says which issuers' tokens are taken.
+	oidc oidc.Flags
 	// schedulerConfig is the path of a file, "" for kube-scheduler's defaults.
 	schedulerConfig string
 	// requireVerified refuses plugins that are neither shipped nor verified.
@@ -63,6 +67,7 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.Int32Var(&c.agentPort, "agent-port", 10250, "port of the agent's HTTPS server")
 	f.IntVar(&c.maxInflight, "max-requests-inflight", 0, "with --max-mutating-requests-inflight, how many API requests are executed at a time, which priority levels share out; 32 for each CPU when both are 0")
 	f.IntVar(&c.maxMutating, "max-mutating-requests-inflight", 0, "see --max-requests-inflight, to which it is added")
+	c.oidc.Add(f)
 	f.StringVar(&c.schedulerConfig, "scheduler-config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
 	f.BoolVar(&c.requireVerified, "require-verified-plugins", false, "refuse plugins that Gantry does not ship and `gantry plugin verify --report` has not passed")
 	f.StringVar(&c.staticPods, "static-pod-path", "", "folder of manifests of pods that run on this node whatever the API says")

@@ -23,6 +23,7 @@ import (
 	"github.com/gantryio/gantry/core/api/openapi"
 	"github.com/gantryio/gantry/core/apiserver"
 	"github.com/gantryio/gantry/core/auth"
+	"github.com/gantryio/gantry/core/auth/oidc"
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/core/dns"
@@ -82,7 +83,8 @@ type server struct {
 	names    dnsSockets
 	// localNode is the name of the node in the same process, "" if there is none.
 	localNode string
-	inflight  int // how many requests are served at the same time
+	issuers   *oidc.Config // whose tokens are taken beside our own
+	inflight  int          // how many requests are served at the same time
 	ready     chan struct{}
 }
 
@@ -100,6 +102,9 @@ func openServer(c *config, h *handover) (*server, error) {
 	s := &server{config: c, registry: all.Kinds(), ready: make(chan struct{})}
 	var err error
 	if s.inflight, err = c.requestsInFlight(); err != nil {
+		return nil, err
+	}
+	if s.issuers, err = c.oidc.Load(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(c.data, 0o711); err != nil {
@@ -137,7 +142,14 @@ func (s *server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	issuers, err := oidc.Open(ctx, s.issuers)
+	if err != nil {
+		return err
+	}
 	s.assemble(&auth.Tokens{Key: key, IssuedBy: "https://kubernetes.default.svc." + s.clusterDomain}, proxy)
+	if issuers != nil {
+		s.api.Authenticator, s.api.Issuers = append(auth.Any{issuers}, s.api.Authenticator), issuers
+	}
 	return s.writeKubeconfig()
 }
 

@@ -42,7 +42,9 @@ type Server struct {
 	Authenticator auth.Authenticator
 	Authorizer    authorizer.UnconditionalAuthorizer
 	// Tokens issues the tokens of service accounts; nil issues none.
-	Tokens    *auth.Tokens
+	Tokens *auth.Tokens
+	// Issuers are others whose tokens are taken; nil for none.
+	Issuers   TokenChecker
 	Admission admission.Chain
 	// Agents reaches the agents' HTTPS ports for logs, exec, attach and port-forward.
 	Agents http.RoundTripper

@@ -93,14 +93,15 @@ func (t *Tokens) Issue(b Binding, audiences []string, expires time.Time) (string
 
 // Authenticate implements [Authenticator].
 func (t *Tokens) Authenticate(req *http.Request) (user.Info, error) {
-	text, ok := bearer(req)
+	text, ok := Bearer(req)
 	if !ok {
 		return nil, ErrNoCredentials
 	}
 	return t.Check(text, []string{t.Issuer()})
 }
 
-func bearer(req *http.Request) (string, bool) {
+// Bearer returns the token that a request carries (RFC 6750).
+func Bearer(req *http.Request) (string, bool) {
 	scheme, token, ok := strings.Cut(strings.TrimSpace(req.Header.Get("Authorization")), " ")
 	token = strings.TrimSpace(token)
 	return token, ok && strings.EqualFold(scheme, "bearer") && token != ""
