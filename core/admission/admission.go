@@ -7,6 +7,7 @@ package admission
 import (
 	"context"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -101,6 +102,13 @@ func (c Chain) Internals() Chain {
 // Admit runs the mutators, and all of them a second time when an external one asks for it, for what it has changed may mean
 // something to those before it.
 func (c Chain) Admit(ctx context.Context, a *Attributes) error {
+	begin := time.Now()
+	err := c.admitAll(ctx, a)
+	Metrics.observe(figure{step: stepAdmit, operation: a.Operation, rejected: err != nil}, begin)
+	return err
+}
+
+func (c Chain) admitAll(ctx context.Context, a *Attributes) error {
 	if err := c.admit(ctx, a); err != nil {
 		return err
 	}
@@ -114,7 +122,10 @@ func (c Chain) Admit(ctx context.Context, a *Attributes) error {
 func (c Chain) admit(ctx context.Context, a *Attributes) error {
 	for _, p := range c {
 		if m, ok := p.(Mutator); ok {
-			if err := m.Admit(ctx, a); err != nil {
+			begin := Metrics.begin(p)
+			err := m.Admit(ctx, a)
+			Metrics.end(figure{p.Name(), stepAdmit, a.Operation, err != nil}, begin)
+			if err != nil {
 				return err
 			}
 		}
@@ -124,9 +135,19 @@ func (c Chain) admit(ctx context.Context, a *Attributes) error {
 
 // Validate runs the validators.
 func (c Chain) Validate(ctx context.Context, a *Attributes) error {
+	begin := time.Now()
+	err := c.validate(ctx, a)
+	Metrics.observe(figure{step: stepValidate, operation: a.Operation, rejected: err != nil}, begin)
+	return err
+}
+
+func (c Chain) validate(ctx context.Context, a *Attributes) error {
 	for _, p := range c {
 		if v, ok := p.(Validator); ok {
-			if err := v.Validate(ctx, a); err != nil {
+			begin := Metrics.begin(p)
+			err := v.Validate(ctx, a)
+			Metrics.end(figure{p.Name(), stepValidate, a.Operation, err != nil}, begin)
+			if err != nil {
 				return err
 			}
 		}

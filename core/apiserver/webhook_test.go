@@ -400,6 +400,41 @@ func TestBrokenWebhooks(t *testing.T) {
 	}
 }
 
+// TestAdmissionIsCounted looks for what came of a write under the names that dashboards know.
+func TestAdmissionIsCounted(t *testing.T) {
+	c, ns := shared, shared.namespace(t)
+	h := serveHooks(t, func(string, *reviewv1.AdmissionRequest) *reviewv1.AdmissionResponse {
+		return &reviewv1.AdmissionResponse{Allowed: false, Result: &metav1.Status{Code: 418}}
+	})
+	refuses := h.hook(ns, "counted-refuses", "configmaps")
+	c.validating(t, ns, refuses)
+	api := c.typed(t).CoreV1()
+	if _, err := api.ConfigMaps(ns).Create(t.Context(), configMap("c"), metav1.CreateOptions{}); err == nil {
+		t.Error("the webhook refuses nothing")
+	}
+	away := h.hook(ns, "counted-away", "secrets")
+	away.ClientConfig.URL, away.FailurePolicy = new("https://127.0.0.1:1/"), new(admissionv1.Ignore)
+	c.mutating(t, ns, away)
+	must(api.Secrets(ns).Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s"}}, metav1.CreateOptions{}))(t)
+	text := string(c.request(t, http.MethodGet, "/metrics", "").Body)
+	for _, want := range []string{
+		`apiserver_admission_step_admission_duration_seconds_count{operation="CREATE",rejected="false",type="admit"} `,
+		`apiserver_admission_step_admission_duration_seconds_count{operation="CREATE",rejected="true",type="validate"} `,
+		`apiserver_admission_controller_admission_duration_seconds_count{name="ValidatingAdmissionWebhook",operation="CREATE",rejected="true",type="validate"} `,
+		`apiserver_admission_webhook_admission_duration_seconds_count{name="counted-refuses.example.com",operation="CREATE",rejected="true",type="validating"} 1`,
+		`apiserver_admission_webhook_rejection_count{error_type="no_error",name="counted-refuses.example.com",operation="CREATE",rejection_code="418",type="validating"} 1`,
+		`apiserver_admission_webhook_request_total{code="418",name="counted-refuses.example.com",operation="CREATE",rejected="true",type="validating"} 1`,
+		`apiserver_admission_webhook_fail_open_count{name="counted-away.example.com",type="admit"} 1`,
+	} {
+		if !strings.Contains(text, "\n"+want) {
+			t.Errorf("/metrics has no line %s", want)
+		}
+	}
+	if strings.Count(text, "\ngo_goroutines ") != 1 {
+		t.Error("/metrics does not have the process's figures once")
+	}
+}
+
 // TestWebhookOfService finds the server through a Service, and checks its certificate for the Service's name.
 func TestWebhookOfService(t *testing.T) {
 	c, ns := shared, shared.namespace(t)

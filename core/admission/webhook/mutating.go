@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionreviewv1 "k8s.io/api/admission/v1"
@@ -153,7 +154,9 @@ func (r *round) run(ctx context.Context, hooks []*hook) error {
 		if err != nil {
 			return err
 		}
+		begin := time.Now()
 		changed, err := r.ask(ctx, one, attr)
+		count(ctx, one, attr, typeMutating, begin, err)
 		if changed {
 			r.write.Mutated = true
 			r.memory.again()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -133,7 +134,9 @@ func (v *Validating) ask(ctx context.Context, one *generic.WebhookInvocation, at
 			out.err = apierrors.NewInternalError(fmt.Errorf("ValidatingAdmissionWebhook/%v has panicked: %v", one.Webhook.GetName(), cause))
 		}
 	}()
+	begin := time.Now()
 	result, err := v.caller.call(ctx, one, attr, false)
+	count(ctx, one, attr, typeValidating, begin, err)
 	if result != nil {
 		out.warnings = result.Warnings
 	}
