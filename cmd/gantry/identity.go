@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/gantryio/gantry/core/apiserver"
@@ -82,6 +83,9 @@ type nodeReferences struct{ s *server }
 
 // NodeUses implements auth.References.
 func (n nodeReferences) NodeUses(node, resource, namespace, name string) bool {
+	if resource == "resourceslices" {
+		return n.owns(node, name)
+	}
 	r := n.s.registry.Resource(corev1.SchemeGroupVersion.WithResource("pods"))
 	for _, e := range n.s.cache.Of(r).Snapshot().From(namespace, "") {
 		pod := e.Object.(*corev1.Pod)
@@ -90,6 +94,17 @@ func (n nodeReferences) NodeUses(node, resource, namespace, name string) bool {
 		}
 	}
 	return false
+}
+
+// owns tells whether a slice names the node.
+func (n nodeReferences) owns(node, name string) bool {
+	r := n.s.registry.Resource(resourcev1.SchemeGroupVersion.WithResource("resourceslices"))
+	e := n.s.cache.Of(r).Get(r.Key("", name))
+	if e == nil {
+		return false
+	}
+	of := e.Object.(*resourcev1.ResourceSlice).Spec.NodeName
+	return of != nil && *of == node
 }
 
 // machineAddress is the first global IPv4 address of an interface that is up; without one, as in a network

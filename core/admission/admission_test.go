@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -188,6 +189,9 @@ func TestNodeRestriction(t *testing.T) {
 		}
 		return p
 	}
+	slice := func(node *string) api.Object {
+		return &resourcev1.ResourceSlice{ObjectMeta: metav1.ObjectMeta{Name: "s"}, Spec: resourcev1.ResourceSliceSpec{NodeName: node}}
+	}
 	node := func(name string) api.Object { return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}} }
 	for _, c := range []struct {
 		name     string
@@ -205,6 +209,11 @@ func TestNodeRestriction(t *testing.T) {
 		{"deletes another's pod", Delete, agent, nil, pod("b", false), 403, "with spec.nodeName set to itself"},
 		{"a mirror", Create, agent, pod("a", true), nil, 0, ""},
 		{"no mirror", Create, agent, pod("a", false), nil, 403, "can only create mirror pods"},
+		{"its slice", Create, agent, slice(new("a")), nil, 0, ""},
+		{"another's slice", Create, agent, slice(new("b")), nil, 403, "can only create ResourceSlice with the same NodeName as the requesting node"},
+		{"a slice of no node", Create, agent, slice(nil), nil, 403, "can only create ResourceSlice"},
+		{"deletes its slice", Delete, agent, nil, slice(new("a")), 0, ""},
+		{"deletes another's slice", Delete, agent, nil, slice(new("b")), 403, "can only delete ResourceSlice with the same NodeName as the requesting node"},
 		{"no agent", Create, &user.DefaultInfo{Name: "x"}, pod("b", false), nil, 0, ""},
 	} {
 		refused(t, c.name, NodeRestriction{}.Validate(t.Context(), attributes(c.op, c.who, c.obj, c.old)), c.code, c.part)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/gantryio/gantry/core/api"
@@ -34,7 +35,7 @@ func (TaintNewNodes) Admit(_ context.Context, a *Attributes) error {
 	return nil
 }
 
-// NodeRestriction keeps an agent to its own node and to the pods bound to it.
+// NodeRestriction keeps an agent to its own node, its slices and the pods bound to it.
 type NodeRestriction struct{}
 
 var _ Validator = NodeRestriction{}
@@ -59,6 +60,8 @@ func (NodeRestriction) Validate(_ context.Context, a *Attributes) error {
 		}
 	case *corev1.Pod:
 		return restrictPod(a, node, obj)
+	case *resourcev1.ResourceSlice:
+		return restrictSlice(a, node, obj)
 	}
 	return nil
 }
@@ -71,6 +74,20 @@ func restrictPod(a *Attributes, node string, pod *corev1.Pod) error {
 	}
 	if pod.Spec.NodeName != node {
 		return refuse(a, pod, "node %q can only create, update or delete pods with spec.nodeName set to itself", node)
+	}
+	return nil
+}
+
+// restrictSlice looks at what those who authorize do not see: new slices, and each one of many that are deleted.
+func restrictSlice(a *Attributes, node string, slice *resourcev1.ResourceSlice) error {
+	if slice.Spec.NodeName != nil && *slice.Spec.NodeName == node {
+		return nil
+	}
+	switch a.Operation {
+	case Create:
+		return refuse(a, slice, "can only create ResourceSlice with the same NodeName as the requesting node")
+	case Delete:
+		return refuse(a, slice, "can only delete ResourceSlice with the same NodeName as the requesting node")
 	}
 	return nil
 }

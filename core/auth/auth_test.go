@@ -12,23 +12,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// uses says that pods of node a refer to the secret "used" of namespace ns.
+// uses says that pods of node a refer to the secret "used" of namespace ns, and that the slice "own" is of that node.
 type uses struct{}
 
 func (uses) NodeUses(node, resource, namespace, name string) bool {
-	return node == "a" && resource == "secrets" && namespace == "ns" && name == "used"
+	return node == "a" && (resource == "secrets" && namespace == "ns" && name == "used" || resource == "resourceslices" && name == "own")
 }
 
 func TestAgentsMayDoWhatTheirNodeNeeds(t *testing.T) {
 	agent := &user.DefaultInfo{Name: "system:node:a", Groups: []string{user.NodesGroup}}
 	chain := Chain{Masters{}, Nodes{References: uses{}}}
 	for _, c := range []struct {
-		verb, group, resource, sub, ns, name string
-		allowed                              bool
+		verb, group, resource, sub, ns, name, selector string
+		allowed                                        bool
 	}{
 		{verb: "get", resource: "nodes", name: "b", allowed: true},
 		{verb: "create", resource: "nodes", allowed: true},
@@ -56,9 +57,21 @@ func TestAgentsMayDoWhatTheirNodeNeeds(t *testing.T) {
 		{verb: "update", group: "coordination.k8s.io", resource: "leases", ns: "kube-system", name: "a"},
 		{verb: "create", resource: "events", ns: "ns", allowed: true},
 		{verb: "list", group: "apps", resource: "deployments"},
+		{verb: "create", group: "resource.k8s.io", resource: "resourceslices", allowed: true},
+		{verb: "update", group: "resource.k8s.io", resource: "resourceslices", name: "own", allowed: true},
+		{verb: "update", group: "resource.k8s.io", resource: "resourceslices", name: "other"},
+		{verb: "get", group: "resource.k8s.io", resource: "resourceslices", name: "other"},
+		{verb: "watch", group: "resource.k8s.io", resource: "resourceslices", selector: "spec.nodeName=a", allowed: true},
+		{verb: "deletecollection", group: "resource.k8s.io", resource: "resourceslices", selector: "spec.nodeName=a", allowed: true},
+		{verb: "deletecollection", group: "resource.k8s.io", resource: "resourceslices", selector: "spec.nodeName=b"},
+		{verb: "list", group: "resource.k8s.io", resource: "resourceslices"},
+		{verb: "patch", group: "resource.k8s.io", resource: "resourceslices", sub: "status", name: "own"},
 	} {
 		a := &authorizer.AttributesRecord{
 			User: agent, Verb: c.verb, APIGroup: c.group, Resource: c.resource, Subresource: c.sub, Namespace: c.ns, Name: c.name, ResourceRequest: true,
+		}
+		if c.selector != "" {
+			a.FieldSelectorRequirements = fields.ParseSelectorOrDie(c.selector).Requirements()
 		}
 		got, reason, err := chain.Authorize(t.Context(), a)
 		if err != nil || (got == authorizer.DecisionAllow) != c.allowed {

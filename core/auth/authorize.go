@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
@@ -54,6 +56,8 @@ type rule struct {
 
 var read = []string{"get", "list", "watch"}
 
+const resourceSlices = "resource.k8s.io/resourceslices"
+
 // agentRules are what an agent needs; which objects of these it may touch is the concern of
 // [Nodes.Authorize] and of the admission of nodes.
 var agentRules = []rule{
@@ -67,6 +71,7 @@ var agentRules = []rule{
 	{[]string{"/namespaces", "/serviceaccounts"}, []string{"get"}},
 	{[]string{"/serviceaccounts/token"}, []string{"create"}},
 	{[]string{"/events"}, []string{"create", "update", "patch"}},
+	{[]string{resourceSlices}, []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}},
 	{[]string{"plugins.gantry.dev/plugins", "plugins.gantry.dev/pluginpolicies"}, read},
 	{[]string{"plugins.gantry.dev/nodeplugins"}, []string{"get", "list", "watch", "create"}},
 	{[]string{"plugins.gantry.dev/nodeplugins/status"}, []string{"update", "patch"}},
@@ -76,7 +81,7 @@ var agentRules = []rule{
 // References tells what the pods of a node refer to.
 type References interface {
 	// NodeUses tells whether a pod that is bound to the node refers to the object; resource is
-	// "configmaps" or "secrets".
+	// "configmaps" or "secrets". Of "resourceslices" the node uses those that name it.
 	NodeUses(node, resource, namespace, name string) bool
 }
 
@@ -103,12 +108,48 @@ func (n Nodes) Authorize(_ context.Context, a authorizer.Attributes) (authorizer
 		if a.GetNamespace() != "kube-node-lease" || a.GetName() != "" && a.GetName() != node {
 			return authorizer.DecisionNoOpinion, "can only access node lease with the same name as the requesting node", nil
 		}
+	case "resourceslices":
+		return n.slices(node, a)
 	case "configmaps", "secrets":
 		if a.GetName() == "" || !n.References.NodeUses(node, a.GetResource(), a.GetNamespace(), a.GetName()) {
-			return authorizer.DecisionNoOpinion, "no relationship found between node '" + node + "' and this object", nil
+			return unrelated(node)
 		}
 	}
 	return authorizer.DecisionAllow, "", nil
+}
+
+func unrelated(node string) (authorizer.Decision, string, error) {
+	return authorizer.DecisionNoOpinion, "no relationship found between node '" + node + "' and this object", nil
+}
+
+// slices allows an agent its own node's slices. Whether a new one is for that node is seen by admission.
+func (n Nodes) slices(node string, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	switch a.GetVerb() {
+	case "create":
+	case "list", "watch", "deletecollection":
+		if selected(a, resourcev1.ResourceSliceSelectorNodeName) != node {
+			return authorizer.DecisionNoOpinion, "can only list/watch/deletecollection resourceslices with nodeName field selector", nil
+		}
+	default:
+		if !n.References.NodeUses(node, "resourceslices", "", a.GetName()) {
+			return unrelated(node)
+		}
+	}
+	return authorizer.DecisionAllow, "", nil
+}
+
+// selected is what a list or watch wants a field to be; "" for anything.
+func selected(a authorizer.Attributes, field string) string {
+	requirements, err := a.GetFieldSelector()
+	if err != nil {
+		return ""
+	}
+	for _, req := range requirements {
+		if req.Field == field && req.Operator == selection.Equals {
+			return req.Value
+		}
+	}
+	return ""
 }
 
 func allows(rules []rule, a authorizer.Attributes) bool {
