@@ -125,6 +125,8 @@ func TestOverload(t *testing.T) {
 	for _, line := range []string{
 		`apiserver_flowcontrol_rejected_requests_total{flow_schema="narrow-one",priority_level="narrow-one",reason="concurrency-limit"} 2`,
 		`apiserver_flowcontrol_nominal_limit_seats{priority_level="narrow-one"} 3`,
+		`apiserver_flowcontrol_work_estimated_seats_count{flow_schema="narrow-one",priority_level="narrow-one"} 6`,
+		`apiserver_flowcontrol_work_estimated_seats_bucket{flow_schema="narrow-one",priority_level="narrow-one",le="1"} 6`,
 		`apiserver_current_inflight_requests{request_kind="mutating"} 3`,
 	} {
 		if !strings.Contains(text, line+"\n") {

@@ -176,6 +176,7 @@ func (l *level) enqueue(w *waiter) {
 	l.waitingSeats += w.seats
 	l.tallies[enqueued]++
 	w.schema.counts.wait(w, 1)
+	w.schema.counts.queued.add(q.length, &queueBounds)
 }
 
 func (l *level) dequeue(w *waiter) {

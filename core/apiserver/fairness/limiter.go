@@ -148,6 +148,7 @@ func (l *Limiter) Enter(ctx context.Context, r *Request) (Ticket, Headers, error
 	l.mu.Lock()
 	lv := s.level
 	t.seats = lv.seatsFor(r.Objects)
+	s.counts.wanted.add(t.seats, &seatBounds)
 	t.queue = lv.deal(s.flow(r))
 	lv.arrive(t.queue)
 	if lv.exempt || lv.waiting == 0 && l.fits(lv, t.seats) {

@@ -17,6 +17,7 @@ type counts struct {
 	waiting, waitingSeats           int
 	rejected                        map[Reason]int
 	waited, gaveUp, took, watchTook histogram
+	wanted, queued                  sizes
 }
 
 func (c *counts) wait(w *waiter, sign int) {
@@ -47,6 +48,38 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
+// sizes counts numbers, in eight buckets.
+type sizes struct {
+	buckets    [8]uint64 // not cumulative
+	count, sum uint64
+}
+
+// The buckets are Kubernetes'.
+var (
+	seatBounds  = [8]int{1, 2, 4, 8, 16, 32, 64, 100}
+	queueBounds = [8]int{0, 10, 25, 50, 100, 250, 500, 1000}
+)
+
+func (s *sizes) add(n int, bounds *[8]int) {
+	s.count++
+	s.sum += uint64(n)
+	for i := range bounds {
+		if n <= bounds[i] {
+			s.buckets[i]++
+			return
+		}
+	}
+}
+
+func (s *sizes) metric(d *prometheus.Desc, bounds *[8]int, labels ...string) prometheus.Metric {
+	cumulative, sum := make(map[float64]uint64, len(bounds)), uint64(0)
+	for i, b := range bounds {
+		sum += s.buckets[i]
+		cumulative[float64(b)] = sum
+	}
+	return prometheus.MustNewConstHistogram(d, s.count, float64(s.sum), cumulative, labels...)
+}
+
 func (l *Limiter) countsOf(p pair) *counts {
 	if l.counts == nil {
 		l.counts = map[pair]*counts{}
@@ -74,6 +107,8 @@ var (
 	seatsDesc        = desc("current_executing_seats", "Seats in use.", byPair...)
 	waitDesc         = desc("request_wait_duration_seconds", "How long requests have waited.", append(byPair[:2:2], "execute")...)
 	executionDesc    = desc("request_execution_seconds", "How long requests were executed; watches until they had begun.", append(byPair[:2:2], "type")...)
+	wantedDesc       = desc("work_estimated_seats", "Seats that requests were to take.", byPair...)
+	queuedDesc       = desc("request_queue_length_after_enqueue", "Requests in the queue of one that has to wait, itself included.", byPair...)
 
 	nominalDesc = desc("nominal_limit_seats", "Seats of the level's own.", "priority_level")
 	lowerDesc   = desc("lower_limit_seats", "Seats that the level never lends.", "priority_level")
@@ -88,7 +123,7 @@ var _ prometheus.Collector = (*Limiter)(nil)
 // Describe implements prometheus.Collector.
 func (l *Limiter) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		dispatchedDesc, rejectedDesc, inqueueDesc, inqueueSeatsDesc, executingDesc, seatsDesc, waitDesc, executionDesc,
+		dispatchedDesc, rejectedDesc, inqueueDesc, inqueueSeatsDesc, executingDesc, seatsDesc, waitDesc, executionDesc, wantedDesc, queuedDesc,
 		nominalDesc, lowerDesc, upperDesc, currentDesc, inflightDesc,
 	} {
 		out <- d
@@ -127,6 +162,12 @@ func (l *Limiter) figures() []prometheus.Metric {
 			if h.of.count > 0 {
 				out = append(out, h.of.metric(h.desc, p.level, p.schema, h.what))
 			}
+		}
+		if c.wanted.count > 0 {
+			out = append(out, c.wanted.metric(wantedDesc, &seatBounds, p.level, p.schema))
+		}
+		if c.queued.count > 0 {
+			out = append(out, c.queued.metric(queuedDesc, &queueBounds, p.level, p.schema))
 		}
 	}
 	for _, lv := range l.levels {
