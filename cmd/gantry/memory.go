@@ -2,17 +2,11 @@ package main
 
 import (
 	"context"
-	"os"
-	"runtime/debug"
 	"runtime/metrics"
 	"time"
 
 	"github.com/gantryio/gantry/interfaces/plugin/resident"
 )
-
-// gcPercent lets the heap grow to three times what is live before it is collected: the live heap of an idle
-// cluster is some 15 MB, and a busy one spends an eighth less CPU on each write. GOGC in the environment goes first.
-const gcPercent = 200
 
 // A server that has become idle would keep what its last burst left behind, its start for one, until the collector's
 // own turn, which without allocations comes after minutes. So every trimInterval it is asked whether it is idle
@@ -22,13 +16,6 @@ const (
 	idleAllocs   = 2 << 20 // allocated during one interval: more than an idle cluster's leases and status need
 	worthwhile   = 8 << 20 // unused, and not yet returned to the machine
 )
-
-// setGC sets the collector's pace before anything is allocated.
-func setGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-}
 
 // heap is what the trimmer looks at, in bytes.
 type heap struct {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -55,6 +56,16 @@ func Envelope(u *runtime.Unknown, raw []byte) []byte {
 		panic(fmt.Sprintf("marshal envelope of %s: %v", u.Kind, err)) // a buffer of its own size cannot fail
 	}
 	return out
+}
+
+// EnvelopeAround returns what Envelope puts before and behind a message of that size, for who does not have it in one piece.
+func EnvelopeAround(u *runtime.Unknown, size int) (before, after []byte) {
+	u.Raw = []byte{}
+	both := Envelope(u, u.Raw)
+	// An empty message is its field's number and a length of one byte, 0, before the two fields that come last and are empty.
+	const last = 4
+	before, after = both[:len(both)-last-1:len(both)-last-1], both[len(both)-last:]
+	return binary.AppendUvarint(before, uint64(size)), after
 }
 
 // DecodeStored reads what EncodeStored or a kube-apiserver wrote, protobuf or JSON, and defaults it. former tells that it was

@@ -53,9 +53,9 @@ func encodeCBOR(obj runtime.Object) ([]byte, error) {
 	return append(bytes.Clone(cache.CBORPrefix), data...), nil
 }
 
-// cborList joins the items' bytes: a map of four.
-func cborList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {
-	out := append(bytes.Clone(cache.CBORPrefix), 4|majorMap<<5)
+// cborList is a map of four, whose last value are the items.
+func cborList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) (*listBody, error) {
+	head := append(bytes.Clone(cache.CBORPrefix), 4|majorMap<<5)
 	for _, pair := range []struct {
 		name  string
 		value any
@@ -65,22 +65,19 @@ func cborList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) ([]by
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, data...)
+			head = append(head, data...)
 		}
 	}
 	name, err := direct.Marshal("items")
 	if err != nil {
 		return nil, err
 	}
-	out = appendArrayHead(append(out, name...), len(items))
-	for _, e := range items {
+	l := &listBody{items: items, head: appendArrayHead(append(head, name...), len(items))}
+	l.encoded = func(e *cache.Entry) ([]byte, error) {
 		data, err := e.CBOR()
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, bytes.TrimPrefix(data, cache.CBORPrefix)...)
+		return bytes.TrimPrefix(data, cache.CBORPrefix), err
 	}
-	return out, nil
+	return l, l.measure()
 }
 
 // The kinds of items whose heads are written here (RFC 8949, 3.1).

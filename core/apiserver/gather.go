@@ -9,6 +9,8 @@ import (
 const (
 	// gatherLimit is how many bytes a connection may owe before those who write to it wait.
 	gatherLimit = 64 << 10
+	// largeBuffer has room for what is written when the limit is just not reached, a TLS record.
+	largeBuffer = gatherLimit + 24<<10
 	// keepLimit is how large a buffer an idle connection keeps.
 	keepLimit = 4 << 10
 	// closeTime is how long a peer that does not read may hold up Close, as in crypto/tls.
@@ -64,7 +66,7 @@ func (g *gathered) Write(b []byte) (int, error) {
 	if g.err != nil {
 		return 0, g.err
 	}
-	g.debt = append(g.debt, b...)
+	g.owe(b)
 	if !g.flushing {
 		g.flushing = true
 		go g.flush()
@@ -72,20 +74,40 @@ func (g *gathered) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// largeBuffers are for connections that owe much at the moment.
+var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+
+// owe appends to the debt. What does not fit into the small buffer that a connection keeps goes into one that all share, rather than
+// into one that grows.
+func (g *gathered) owe(b []byte) {
+	if n := len(g.debt); cap(g.debt) < n+len(b) && n+len(b) > keepLimit && n+len(b) <= largeBuffer {
+		large := largeBuffers.Get().(*[largeBuffer]byte)
+		g.debt = append(large[:0], g.debt...)
+	}
+	g.debt = append(g.debt, b...)
+}
+
+// spend takes a buffer that has been written.
+func (g *gathered) spend(b []byte) {
+	if b = b[:cap(b)]; len(b) == largeBuffer {
+		largeBuffers.Put((*[largeBuffer]byte)(b))
+	} else if len(b) <= keepLimit {
+		g.spare = b[:0]
+	}
+}
+
 func (g *gathered) flush() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for len(g.debt) > 0 && g.err == nil {
 		due := g.debt
-		g.debt = g.spare[:0]
+		g.debt, g.spare = g.spare, nil
 		g.wake.Broadcast()
 		g.mu.Unlock()
 		_, err := g.Conn.Write(due)
 		g.mu.Lock()
 		g.err = err
-		if g.spare = due; cap(due) > keepLimit {
-			g.spare = nil
-		}
+		g.spend(due)
 	}
 	g.flushing = false
 	if g.expired {

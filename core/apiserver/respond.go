@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -165,105 +164,4 @@ func (s *Server) fail(w http.ResponseWriter, v view, err error) {
 		return
 	}
 	_ = send(w, v.format, int(body.Code), data)
-}
-
-// respondPage streams a list: the items are the cache's bytes.
-func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
-	meta := metav1.ListMeta{Continue: p.Continue, RemainingItemCount: p.Remaining}
-	if p.Revision > 0 {
-		meta.ResourceVersion = strconv.FormatInt(p.Revision, 10)
-	}
-	var data []byte
-	r := c.q.Spoken()
-	items, err := shownAll(c.ctx, c.q, p.Items)
-	if err != nil {
-		s.fail(w, c.view, err)
-		return
-	}
-	switch {
-	case c.view.as == "Table":
-		var t *metav1.Table
-		if t, err = table(r, items, tableOptions{include: c.query.Get("includeObject")}); err == nil {
-			t.ListMeta = meta
-			data, err = encode(c.view, t)
-		}
-	case c.view.as != "":
-		list := &metav1.PartialObjectMetadataList{
-			TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"},
-			ListMeta: meta, Items: make([]metav1.PartialObjectMetadata, len(items)),
-		}
-		for i, e := range items {
-			list.Items[i] = *partial(e.Object)
-		}
-		data, err = encode(c.view, list)
-	case c.view.format == typeProtobuf:
-		data, err = protobufList(r, meta, items)
-	case c.view.format == typeCBOR:
-		data, err = cborList(r, meta, items)
-	default:
-		if data, err = jsonList(r, meta, items); err == nil {
-			data, err = c.view.dress(data)
-		}
-	}
-	if err != nil {
-		s.fail(w, c.view, apierrors.NewInternalError(err))
-		return
-	}
-	_ = c.send(w, http.StatusOK, data)
-}
-
-func jsonList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {
-	head, err := json.Marshal(meta)
-	if err != nil {
-		return nil, err
-	}
-	size := len(head) + 128
-	for _, e := range items {
-		data, err := e.JSON()
-		if err != nil {
-			return nil, err
-		}
-		size += len(data) + 1
-	}
-	out := make([]byte, 0, size)
-	out = append(out, `{"kind":"`+r.ListKind+`","apiVersion":"`+r.APIVersion()+`","metadata":`...)
-	out = append(append(out, head...), `,"items":[`...)
-	for i, e := range items {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		data, _ := e.JSON() // encoded above
-		out = append(out, data...)
-	}
-	return append(out, "]}\n"...), nil
-}
-
-// protobufList writes what every List message looks like: metadata is field 1, the items are field 2.
-func protobufList(r *api.Resource, meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {
-	head, err := meta.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	size := len(head) + 16
-	for _, e := range items {
-		data, err := e.Protobuf()
-		if err != nil {
-			return nil, err
-		}
-		size += len(data) + 6
-	}
-	raw := make([]byte, 0, size)
-	raw = appendField(raw, 1, head)
-	for _, e := range items {
-		data, _ := e.Protobuf() // encoded above
-		raw = appendField(raw, 2, data)
-	}
-	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: r.APIVersion(), Kind: r.ListKind}}
-	return api.Envelope(&u, raw), nil
-}
-
-// appendField appends a length-delimited protobuf field.
-func appendField(out []byte, number byte, data []byte) []byte {
-	out = binary.AppendUvarint(append(out, number<<3|2), uint64(len(data)))
-	return append(out, data...)
 }

@@ -90,6 +90,9 @@ func (c *Cache) Revision() int64 { return c.revision.Load() }
 // Run loads the store and follows it until ctx ends. When the watch breaks it goes on where it was;
 // when that is compacted, it loads again and tells watchers the difference.
 func (c *Cache) Run(ctx context.Context) error {
+	var cooling sync.WaitGroup
+	defer cooling.Wait()
+	cooling.Go(func() { c.cool(ctx) })
 	for backoff := 10 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
 		err := c.follow(ctx)
 		if ctx.Err() != nil {

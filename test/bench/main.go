@@ -49,6 +49,12 @@ var benches = []bench{
 	{name: "boundary", core: boundary},
 	{name: "writes", run: writes},
 	{name: "flood", run: flood},
+	{name: "empty", run: empty},
+	{name: "created", run: created},
+	{name: "reads", run: reads},
+	{name: "lists", run: lists},
+	{name: "watchers", run: watchers},
+	{name: "large", run: large},
 	{name: "rollout", run: rollout},
 	{name: "jobs", run: jobs},
 	{name: "hollow", run: hollow},
@@ -58,6 +64,9 @@ var benches = []bench{
 	{name: "stream", core: scheduleStream},
 	{name: "preempt", core: schedulePreempt},
 }
+
+// profiles is a folder for profiles of the server, "" for none.
+var profiles = flag.String("profiles", "", "folder for profiles of the API server, of the benches that have one of their own")
 
 func main() {
 	only := flag.String("only", "", "names of the benches to run, with commas between; all when empty")
