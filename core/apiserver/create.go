@@ -108,6 +108,7 @@ func (s *Server) validateAndCreate(ctx context.Context, q *api.Request, attrs *a
 		return nil, err
 	}
 	warn(q, obj, nil)
+	s.Cache.Of(r).Share(obj, nil)
 	entry, err := s.write(ctx, q, obj, 0)
 	s.Admission.Finish(ctx, attrs, err)
 	return entry, err

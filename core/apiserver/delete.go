@@ -57,6 +57,7 @@ func (s *Server) deleteOnce(ctx context.Context, q *api.Request, entry *cache.En
 	if !changed {
 		return entry, false, nil
 	}
+	s.Cache.Of(q.Resource).Share(marked, entry.Object)
 	out, err := s.write(ctx, q, marked, entry.Revision)
 	return out, false, err
 }

@@ -70,7 +70,37 @@ func testMain(m *testing.M) int {
 	}
 	defer stop()
 	shared = c
-	return m.Run()
+	code := m.Run()
+	if err := c.unchanged(); err != nil {
+		fmt.Fprintln(os.Stderr, "objects in the cache were changed:", err)
+		return 1
+	}
+	return code
+}
+
+// unchanged compares all that the cache holds with what is stored. Objects share memory, so that whoever writes to one that is not
+// its own may change others as well.
+func (c *cluster) unchanged() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var wrong []error
+	for _, r := range all.Kinds().Stored() {
+		_, err := c.store.List(ctx, r.Prefix(), func(kv store.KV) error {
+			e := c.cache.Of(r).Get(kv.Key)
+			if e == nil || e.Revision != kv.Revision || e.Former {
+				return nil // it is being written, or defaults have been added
+			}
+			value, err := r.EncodeStored(r.ShallowCopy(e.Object))
+			if err != nil || !bytes.Equal(value, kv.Value) {
+				wrong = append(wrong, fmt.Errorf("%s: %w: have %q, stored is %q", kv.Key, err, value, kv.Value))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return errors.Join(wrong...)
 }
 
 // references is the answer to what the pods of node-a refer to.

@@ -153,6 +153,7 @@ func (s *Server) store(ctx context.Context, q *api.Request, obj api.Object, entr
 	if !entry.Former && sameStored.DeepEqual(obj, entry.Object) {
 		return entry, nil
 	}
+	s.Cache.Of(q.Resource).Share(obj, entry.Object)
 	return s.write(ctx, q, obj, entry.Revision)
 }
 

@@ -210,6 +210,7 @@ func (c *Cache) applyOne(e store.Event) {
 			slog.Error("cannot decode a stored object", "key", e.Key, "revision", e.Revision, "err", err)
 			return
 		}
+		col.Share(obj, nil)
 		entry.Object, entry.Former = obj, former
 	}
 	entry.Object.SetResourceVersion(formatRevision(e.Revision))

@@ -24,6 +24,7 @@ type Collection struct {
 	topics  map[topic]*queue
 	kept    kept
 	indexes map[string]*index
+	alike   map[string]*Entry // see Share
 }
 
 func newCollection(r *api.Resource, revision *atomic.Int64) *Collection {
@@ -84,7 +85,9 @@ func (c *Collection) put(e *Entry) {
 	ev := &Event{Type: watch.Added, Entry: e}
 	if had {
 		ev.Type, ev.Prev = watch.Modified, prev
+		c.goneLocked(prev)
 	}
+	c.newestLocked(e)
 	c.reindex(ev.Prev, e)
 	c.publish(ev)
 }
@@ -101,6 +104,7 @@ func (c *Collection) removeLocked(key string, revision int64) {
 		return
 	}
 	c.reindex(prev, nil)
+	c.goneLocked(prev)
 	last := c.kind().ShallowCopy(prev.Object)
 	last.SetResourceVersion(formatRevision(revision))
 	c.publish(&Event{

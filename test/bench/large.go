@@ -116,15 +116,18 @@ func runningStatus(i int) []byte {
 func large(ctx context.Context, c *cluster) error {
 	return c.withServer(ctx, func(s *apiServer) error {
 		if _, err := s.load(ctx, readers, largeNodes, func(c *caller, i int) error {
-			if _, err := c.do(ctx, "POST", "/api/v1/nodes", largeNode(i), ""); err != nil {
-				return err
-			}
-			_, err := c.do(ctx, "PATCH", fmt.Sprintf("/api/v1/nodes/node-%d", i), []byte(`{"spec":{"taints":null}}`), "application/merge-patch+json")
+			_, err := c.do(ctx, "POST", "/api/v1/nodes", largeNode(i), "")
 			return err
 		}); err != nil {
 			return err
 		}
 		defer s.heartbeats(ctx)()
+		if _, err := s.load(ctx, readers, largeNodes, func(c *caller, i int) error {
+			_, err := c.do(ctx, "PATCH", fmt.Sprintf("/api/v1/nodes/node-%d", i), []byte(`{"spec":{"taints":null}}`), "application/merge-patch+json")
+			return err
+		}); err != nil {
+			return err
+		}
 		if err := s.printMemory("5,000 nodes"); err != nil {
 			return err
 		}
@@ -166,13 +169,9 @@ func (s *apiServer) heartbeats(ctx context.Context) (stop func()) {
 		defer close(done)
 		for ctx.Err() == nil {
 			began := time.Now()
-			_, err := s.load(ctx, 4, largeNodes, func(c *caller, i int) error {
+			_, err := s.load(ctx, writers, largeNodes, func(c *caller, i int) error {
 				time.Sleep(time.Until(began.Add(time.Duration(i) * beatEvery / largeNodes)))
-				name := fmt.Sprintf("node-%d", i)
-				body := fmt.Appendf(nil, `{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":%q},"spec":{"holderIdentity":%q,"leaseDurationSeconds":40,"renewTime":%q}}`,
-					name, name, time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"))
-				_, err := c.do(ctx, "PUT", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"+name, body, "")
-				return err
+				return beat(ctx, c, i)
 			})
 			if err != nil { // it is not running
 				time.Sleep(time.Second)
@@ -183,6 +182,22 @@ func (s *apiServer) heartbeats(ctx context.Context) (stop func()) {
 		cancel()
 		<-done
 	}
+}
+
+// beat renews the lease of a node, which is made when the server does not have it.
+func beat(ctx context.Context, c *caller, i int) error {
+	lease := func(method, kind string) error {
+		name := fmt.Sprintf("node-%d", i)
+		body := fmt.Appendf(nil, `{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":%q},"spec":{"holderIdentity":%q,"leaseDurationSeconds":40,"renewTime":%q}}`,
+			name, name, time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"))
+		_, err := c.do(ctx, method, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"+name, body, kind)
+		return err
+	}
+	err := lease("PATCH", "application/merge-patch+json")
+	if err != nil {
+		err = lease("PUT", "")
+	}
+	return err
 }
 
 // runPods creates the pods, waits until all are bound and says that they run.

@@ -145,7 +145,7 @@ func runAll(ctx context.Context, only string) error {
 			}
 			defer c.remove()
 		}
-		limit, cancel := context.WithTimeout(ctx, 10*time.Minute)
+		limit, cancel := context.WithTimeout(ctx, 15*time.Minute)
 		var err error
 		if b.core != nil {
 			err = b.core(limit)
