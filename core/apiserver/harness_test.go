@@ -92,7 +92,7 @@ func (c *cluster) unchanged() error {
 			}
 			value, err := r.EncodeStored(r.ShallowCopy(e.Object))
 			if err != nil || !bytes.Equal(value, kv.Value) {
-				wrong = append(wrong, fmt.Errorf("%s: %w: have %q, stored is %q", kv.Key, err, value, kv.Value))
+				wrong = append(wrong, fmt.Errorf("%s: have %q, stored is %q (%v)", kv.Key, value, kv.Value, err))
 			}
 			return nil
 		})

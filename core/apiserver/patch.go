@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -194,6 +195,12 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 // decodeApplied returns what is applied. For a defined kind, whose objects may be anything, it returns apart that fields are
 // unknown.
 func decodeApplied(q *api.Request, p *api.Patch) (wanted *unstructured.Unstructured, unknown, err error) {
+	// Clients send JSON, which is YAML as well, but is read sooner as what it is. What is not plainly right is left to what follows.
+	if !q.Resource.Custom() && bytes.HasPrefix(p.Data, []byte("{")) &&
+		decodeJSON(p.Data, q.Spoken().New(), targetOf(q.Spoken()), api.ValidationStrict, nil) == nil {
+		wanted, err = namedInURL(q, p.Data)
+		return wanted, nil, err
+	}
 	data, err := toJSON(p.Data, p.Validation, q.Warn)
 	if err != nil {
 		return nil, nil, err

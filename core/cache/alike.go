@@ -58,6 +58,14 @@ func (c *Collection) like(obj api.Object) api.Object {
 	return nil
 }
 
+// join shares the memory of what was decoded, at once with what is decoded next.
+func (c *Collection) join(e *Entry) {
+	c.Share(e.Object, nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newestLocked(e)
+}
+
 // newestLocked makes an entry that of its kin; prev, if any, is its previous version.
 func (c *Collection) newestLocked(e *Entry) {
 	if len(c.alike) >= mostAlike || c.alike == nil {

@@ -128,7 +128,7 @@ func (c *Cache) load(ctx context.Context) error {
 	c.applying.Lock()
 	defer c.applying.Unlock()
 	found := map[*Collection]map[string]bool{}
-	var changed []store.Event
+	var changed []arrival
 	revision, err := c.store.List(ctx, root, func(kv store.KV) error {
 		col := c.owner(kv.Key)
 		if col == nil {
@@ -139,7 +139,10 @@ func (c *Cache) load(ctx context.Context) error {
 		}
 		found[col][kv.Key] = true
 		if have := col.Get(kv.Key); have == nil || have.Revision != kv.Revision {
-			changed = append(changed, store.Event{KV: kv})
+			// What is stored is not kept until all of it has been read: that would take as much memory as what it becomes.
+			if a, ok := c.arrive(store.Event{KV: kv}); ok {
+				changed = append(changed, a)
+			}
 		}
 		return nil
 	})
@@ -151,13 +154,13 @@ func (c *Cache) load(ctx context.Context) error {
 		col.forget(revision)
 		for _, e := range col.Snapshot().All() {
 			if !found[col][e.Key] {
-				changed = append(changed, store.Event{KV: store.KV{Key: e.Key, Revision: revision - 1}, Deleted: true})
+				changed = append(changed, arrival{col: col, key: e.Key, revision: revision - 1})
 			}
 		}
 	}
-	slices.SortStableFunc(changed, func(a, b store.Event) int { return cmp.Compare(a.Revision, b.Revision) })
-	for _, e := range changed {
-		c.applyOne(e)
+	slices.SortStableFunc(changed, func(a, b arrival) int { return cmp.Compare(a.revision, b.revision) })
+	for _, a := range changed {
+		a.settle()
 	}
 	c.advance(revision)
 	return nil
@@ -188,35 +191,56 @@ func (c *Cache) apply(events []store.Event, seen int64) error {
 }
 
 func (c *Cache) applyOne(e store.Event) {
-	col := c.owner(e.Key)
-	if col == nil {
-		return
+	if a, ok := c.arrive(e); ok {
+		a.settle()
 	}
-	if e.Revision <= col.loaded {
-		return
+}
+
+// arrival is an event from the store that is about to be taken up.
+type arrival struct {
+	col      *Collection
+	key      string
+	revision int64
+	entry    *Entry // nil for a deletion
+	met      []*Expectation
+}
+
+// arrive reads an event and returns false for one that is not to be taken up.
+func (c *Cache) arrive(e store.Event) (arrival, bool) {
+	a := arrival{col: c.owner(e.Key), key: e.Key, revision: e.Revision}
+	if a.col == nil || e.Revision <= a.col.loaded {
+		return a, false
 	}
 	if e.Deleted {
-		col.remove(e.Key, e.Revision)
-		return
+		return a, true
 	}
-	met := c.expected.take(e.Key, e.Value)
-	entry := &Entry{Key: e.Key, Revision: e.Revision}
-	if len(met) > 0 {
-		entry.Object = met[0].obj
+	a.met = c.expected.take(e.Key, e.Value)
+	a.entry = &Entry{Key: e.Key, Revision: e.Revision}
+	if len(a.met) > 0 {
+		a.entry.Object = a.met[0].obj
 	} else {
-		obj, former, err := col.kind().DecodeStored(e.Value)
+		obj, former, err := a.col.kind().DecodeStored(e.Value)
 		if err != nil {
 			// One object that cannot be read must not take the others with it.
 			slog.Error("cannot decode a stored object", "key", e.Key, "revision", e.Revision, "err", err)
-			return
+			return a, false
 		}
-		col.Share(obj, nil)
-		entry.Object, entry.Former = obj, former
+		a.entry.Object, a.entry.Former = obj, former
+		a.col.join(a.entry)
 	}
-	entry.Object.SetResourceVersion(formatRevision(e.Revision))
-	col.put(entry)
-	for _, x := range met {
-		x.done <- entry
+	a.entry.Object.SetResourceVersion(formatRevision(e.Revision))
+	return a, true
+}
+
+// settle puts what has arrived where readers and watchers see it, and tells who waits for it.
+func (a *arrival) settle() {
+	if a.entry == nil {
+		a.col.remove(a.key, a.revision)
+		return
+	}
+	a.col.put(a.entry)
+	for _, x := range a.met {
+		x.done <- a.entry
 	}
 }
 

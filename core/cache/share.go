@@ -114,8 +114,12 @@ func (p sharing) slice(t reflect.Type) sharer {
 	below, raw := p.of(t.Elem()), t.Elem().Kind() == reflect.Uint8
 	return func(d, s reflect.Value) bool {
 		n := s.Len()
-		if d.Pointer() == s.Pointer() && d.Len() == n || d.IsNil() || s.IsNil() {
+		switch {
+		case d.IsNil() || s.IsNil():
+			fit(d)
 			return d.IsNil() == s.IsNil()
+		case d.Pointer() == s.Pointer(): // what lies there is not obj's alone
+			return d.Len() == n
 		}
 		same := d.Len() == n
 		if raw {
@@ -129,10 +133,25 @@ func (p sharing) slice(t reflect.Type) sharer {
 		}
 		if same {
 			d.Set(s.Slice3(0, n, n)) // nobody may append to what is shared
+		} else {
+			fit(d)
 		}
 		return same
 	}
 }
+
+// fit gives a list that was decoded, and grew in doing so, no more room than it needs.
+func fit(d reflect.Value) {
+	n := d.Len()
+	if uintptr(d.Cap()-n)*d.Type().Elem().Size() < worthFitting {
+		return
+	}
+	fitting := reflect.MakeSlice(d.Type(), n, n)
+	reflect.Copy(fitting, d)
+	d.Set(fitting)
+}
+
+const worthFitting = 96 // bytes
 
 // shareMap is for the maps that most objects have; others are left as they are.
 func shareMap(d, s reflect.Value) bool {

@@ -139,6 +139,21 @@ func TestNewObjectsLieWhereThoseLikeThemDo(t *testing.T) {
 	}
 }
 
+func TestObjectsThatAreLoadedShare(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"one", "two"} {
+		r.mem.put(pods.Key("ns", name), r.encode(replica(name)))
+	}
+	again := New(r.mem, api.NewRegistry(pods, configMaps))
+	if err := again.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	one, two := again.Of(pods).Get(pods.Key("ns", "one")), again.Of(pods).Get(pods.Key("ns", "two"))
+	if &one.Object.(*corev1.Pod).Spec.Containers[0] != &two.Object.(*corev1.Pod).Spec.Containers[0] {
+		t.Error("what is equal lies in two places")
+	}
+}
+
 func TestVersionsLieWhereTheOnesBeforeDo(t *testing.T) {
 	col := newCollection(pods, nil)
 	old := replica("one")
@@ -153,6 +168,17 @@ func TestVersionsLieWhereTheOnesBeforeDo(t *testing.T) {
 	}
 	if spare := cap(obj.Spec.Containers) - len(obj.Spec.Containers); spare != 0 {
 		t.Errorf("there is room for %d containers to be appended to what is shared", spare)
+	}
+}
+
+func TestListsTakeNoMoreThanTheyNeed(t *testing.T) {
+	like, obj := replica("one"), replica("two")
+	for _, kind := range []corev1.PodConditionType{"A", "B", "C", "D", "E"} {
+		obj.Status.Conditions = append(obj.Status.Conditions, corev1.PodCondition{Type: kind})
+	}
+	share(obj, like)
+	if n, room := len(obj.Status.Conditions), cap(obj.Status.Conditions); n != 5 || room != 5 {
+		t.Errorf("%d conditions in room for %d", n, room)
 	}
 }
 

@@ -14,6 +14,10 @@ import (
 const (
 	// compactEvery is how long old revisions can be read and watched from, at least.
 	compactEvery = 5 * time.Minute
+	// The embedded member's old revisions are of use to nobody but this process, whose cache has what it needs of them. They are given
+	// up sooner when the database has grown by growthWorth and by half since the last time, which is looked at every lookEvery.
+	lookEvery   = 30 * time.Second
+	growthWorth = 32 << 20
 	// defragWorth is the unused space from which on rewriting the database pays.
 	defragWorth = 64 << 20
 	// The same when writes lack room, and how often that is looked at.
@@ -22,27 +26,73 @@ const (
 )
 
 // Run compacts old revisions, gives free pages back and lifts the quota alarm once there is room
-// again, until ctx ends: every few minutes, and at once when writes lack room. Several servers may run it
-// over one etcd.
+// again, until ctx ends: every few minutes, sooner when much has been written, and at once when writes lack room. Several servers
+// may run it over one etcd.
 func (s *Store) Run(ctx context.Context) error {
-	tick := time.NewTicker(compactEvery)
-	defer tick.Stop()
-	last := s.acked.Load()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	var past looks
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
-			err = s.maintain(ctx, last, defragWorth)
-			last = s.acked.Load()
+		case <-look.C:
+			if revision, ok := past.see(s.acked.Load(), s.inUse()); ok {
+				err = s.maintain(ctx, revision, defragWorth)
+				past.inUse = s.inUse()
+			}
 		case <-s.pressed:
 			err = s.makeRoom(ctx)
+			past.inUse = s.inUse()
 		}
 		if err != nil && ctx.Err() == nil {
 			slog.Warn("cannot maintain the store", "err", err)
 		}
 	}
+}
+
+// looks are what was seen at the last times that somebody looked.
+type looks struct {
+	revisions []int64 // oldest first
+	inUse     int64   // at the last compaction, in bytes
+	since     int     // looks since then
+}
+
+// see takes the present state and returns up to where to compact, if it is time: up to what is compactEvery old, or, when much has
+// been written, up to what was there at the last look but one.
+func (l *looks) see(revision, inUse int64) (upTo int64, due bool) {
+	const most = int(compactEvery / lookEvery)
+	l.since++
+	n := len(l.revisions)
+	switch {
+	case n > 1 && grown(l.inUse, inUse):
+		upTo, due = l.revisions[n-2], true
+	case n == most && l.since >= most:
+		upTo, due = l.revisions[0], true
+	}
+	if due {
+		l.since = 0
+	}
+	if l.inUse == 0 {
+		l.inUse = inUse
+	}
+	if n == most {
+		l.revisions = append(l.revisions[:0], l.revisions[1:]...)
+	}
+	l.revisions = append(l.revisions, revision)
+	return upTo, due
+}
+
+// grown tells that a database has grown so much that compaction is worth its while.
+func grown(before, now int64) bool { return now-before >= max(growthWorth, before/2) }
+
+// inUse is how much of the embedded member's database is in use, 0 of an external one.
+func (s *Store) inUse() int64 {
+	if s.member == nil {
+		return 0
+	}
+	return s.member.etcd.Server.Backend().SizeInUse()
 }
 
 // makeRoom gives up all old revisions. It takes a moment at least, so that deletions come together.
