@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand"
 	"reflect"
+	"runtime"
 	"testing"
 	"unsafe"
 
@@ -11,7 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	machinery "k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/randfill"
 
 	"github.com/gantryio/gantry/core/api"
@@ -75,8 +76,8 @@ func fewValues(random *rand.Rand) *randfill.Filler {
 		func(v *resource.Quantity, c randfill.Continue) {
 			*v = resource.MustParse([]string{"1", "1000m"}[c.Intn(2)])
 		},
-		func(v *runtime.RawExtension, _ randfill.Continue) { v.Raw = []byte(`{"a":1}`) },
-		func(*runtime.Object, randfill.Continue) {},
+		func(v *machinery.RawExtension, _ randfill.Continue) { v.Raw = []byte(`{"a":1}`) },
+		func(*machinery.Object, randfill.Continue) {},
 		func(v *metav1.FieldsV1, c randfill.Continue) { v.Raw = []byte([]string{`{}`, `{"f:a":{}}`}[c.Intn(2)]) },
 	)
 }
@@ -206,4 +207,61 @@ func BenchmarkShare(b *testing.B) {
 		b.StartTimer()
 		share(obj, like)
 	}
+}
+
+// BenchmarkPodInMemory reports how many bytes a running pod of a ReplicaSet takes, with and without those like it.
+func BenchmarkPodInMemory(b *testing.B) {
+	const n = 5000
+	for name, shares := range map[string]bool{"alone": false, "shared": true} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				col := newCollection(pods, nil)
+				kept := make([]*Entry, 0, n)
+				before := heapInUse()
+				for i := range n {
+					obj, _, err := pods.DecodeStored(must(pods.EncodeStored(running(i))))
+					if err != nil {
+						b.Fatal(err)
+					}
+					kept = append(kept, &Entry{Object: obj})
+					if shares {
+						col.join(kept[i])
+					}
+				}
+				b.ReportMetric(float64(heapInUse()-before)/n, "B/pod")
+				runtime.KeepAlive(kept)
+			}
+		})
+	}
+}
+
+func must(data []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func running(i int) *corev1.Pod {
+	p := replica(fmt.Sprint("pod-", i))
+	at := metav1.Unix(int64(i), 0)
+	for _, manager := range []string{"controller", "scheduler", "agent"} {
+		p.ManagedFields = append(p.ManagedFields, metav1.ManagedFieldsEntry{
+			Manager: manager, Operation: "Update", APIVersion: "v1", Time: &at, FieldsType: "FieldsV1",
+			FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:resources":{".":{},"f:requests":{}}}}}}`)},
+		})
+	}
+	for _, kind := range []corev1.PodConditionType{"Initialized", "Ready", "ContainersReady", "PodScheduled"} {
+		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: kind, Status: "True", LastTransitionTime: at})
+	}
+	p.Status.Phase, p.Status.PodIP = corev1.PodRunning, fmt.Sprint("10.0.0.", i)
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "c", Ready: true, Image: "img:1", ContainerID: fmt.Sprint("containerd://", i)}}
+	return p
 }
