@@ -3,7 +3,6 @@ package apiserver
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/api/fastjson"
 	"github.com/gantryio/gantry/core/cache"
 )
 
@@ -39,7 +39,7 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 		if err != nil {
 			return nil, err
 		}
-		original, err := json.Marshal(seen[0])
+		original, err := fastjson.Append(nil, seen[0])
 		if err != nil {
 			return nil, apierrors.NewInternalError(err)
 		}
