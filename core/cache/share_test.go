@@ -5,6 +5,7 @@ import (
 	"math/rand"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -88,7 +89,7 @@ func replica(name string) *corev1.Pod {
 	return &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: "ns", Labels: map[string]string{"app": fmt.Sprint("web")},
+			Name: name, Namespace: "ns", Labels: map[string]string{"app": strings.Clone("web")},
 			OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "web", UID: "7", Controller: &yes}},
 			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m" + name, FieldsV1: owned}},
 		},
