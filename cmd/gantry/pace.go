@@ -9,7 +9,7 @@ import (
 
 // The collector runs when the heap has grown by a part of what was live at its last run. A small heap may triple: the live heap of
 // an idle cluster is some 15 MB, and a busy one spends an eighth less CPU on each write. From smallHeap on, growth is dearer than
-// the CPU that it spares, and only largeShare of what is live beyond is added to it: with 200 MB live, collecting takes a fifth of the CPU.
+// the CPU that it spares, and only largeShare of what is live beyond is added to it.
 const (
 	smallPercent = 200
 	smallHeap    = 40 << 20

@@ -1,5 +1,6 @@
 // Command bench prints how fast and how small Gantry is on this machine: start-up, idle cost, pod start,
-// restart and deletion, a deployment of 50, plugins (memory, reattaching, swaps, the cost of a call), writes over HTTPS, a client beside a flooding one, a deployment of 1,000 and 10,000 pods on a thousand hollow nodes, and the scheduler. It
+// restart and deletion, a deployment of 50, plugins (memory, reattaching, swaps, the cost of a call), writes over HTTPS, a client beside a flooding one, what reads,
+// lists, watches and a large cluster cost the server, a deployment of 1,000 and 10,000 pods on a thousand hollow nodes, and the scheduler. It
 // needs root and what `make build` makes, and runs everything in a network namespace of its own without an uplink.
 //
 //	go run ./test/bench [-only NAME,...]
@@ -83,7 +84,7 @@ func main() {
 		os.Exit(enter())
 	}
 	ctrllog.SetLogger(logr.Discard())
-	debug.SetGCPercent(200) // as gantry does
+	debug.SetGCPercent(200) // as gantry does while its heap is small
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	stopProfile, err := startProfile(*profile)
