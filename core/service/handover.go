@@ -30,8 +30,12 @@ type Proxies interface {
 	Changed() <-chan struct{}
 }
 
-// tellPatience is how long a change of proxies may wait for what the old ones know.
-const tellPatience = 5 * time.Second
+const (
+	// tellPatience is how long a change of proxies may wait for what the old ones know.
+	tellPatience = 5 * time.Second
+	// syncPatience is how long a plugin may take to route a snapshot.
+	syncPatience = 2 * time.Minute
+)
 
 // handover is who routes, and who is still to take away what it made.
 type handover struct {
@@ -72,10 +76,10 @@ func (c *Controller) route(ctx context.Context, all []Named, now service.Snapsho
 	if c.Serving() != next.Name {
 		full.Affinities = affinities(ctx, all[1:])
 	}
-	if err := next.Proxy.Sync(ctx, full); err != nil {
+	if err := give(ctx, next.Proxy, full); err != nil {
 		before := c.Serving()
 		if i := slices.IndexFunc(all, func(n Named) bool { return n.Name == before }); i > 0 {
-			if err := all[i].Proxy.Sync(ctx, now); err != nil {
+			if err := give(ctx, all[i].Proxy, now); err != nil {
 				slog.Warn("cannot sync services with the proxy before", "proxy", before, "error", err)
 			}
 		}
@@ -88,6 +92,13 @@ func (c *Controller) route(ctx context.Context, all []Named, now service.Snapsho
 		}
 	}
 	return nil
+}
+
+// give bounds how long a plugin may take over a snapshot, so that one that hangs is told of and asked again.
+func give(ctx context.Context, to service.Proxy, s service.Snapshot) error {
+	ctx, cancel := context.WithTimeout(ctx, syncPatience)
+	defer cancel()
+	return to.Sync(ctx, s)
 }
 
 // affinities are the clients that proxies keep at endpoints. Those of a proxy that cannot tell them, or does not answer, are lost.

@@ -17,7 +17,7 @@ var _ service.Affine = (*Proxy)(nil)
 func (p *Proxy) Affinities(ctx context.Context) ([]service.Affinity, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	conn, err := nftables.New(nftables.AsLasting())
+	conn, err := dial()
 	if err != nil {
 		return nil, fmt.Errorf("read affinities: %w", err)
 	}

@@ -92,20 +92,19 @@ func (p *Proxy) Sync(ctx context.Context, s service.Snapshot) error {
 func (p *Proxy) Stop(context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	conn, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("remove rules: %w", err)
-	}
-	tables, err := conn.ListTables()
-	if err != nil {
-		return fmt.Errorf("remove rules: %w", err)
-	}
-	for _, t := range tables {
-		if t.Name == p.config.Table && (t.Family == v4.table || t.Family == v6.table) {
-			conn.DelTable(t)
+	err := with(func(conn *nftables.Conn) error {
+		tables, err := conn.ListTables()
+		if err != nil {
+			return err
 		}
-	}
-	if err := conn.Flush(); err != nil {
+		for _, t := range tables {
+			if t.Name == p.config.Table && (t.Family == v4.table || t.Family == v6.table) {
+				conn.DelTable(t)
+			}
+		}
+		return conn.Flush()
+	})
+	if err != nil {
 		return fmt.Errorf("remove rules: %w", err)
 	}
 	return nil
@@ -119,17 +118,14 @@ func ipv6() bool {
 // apply changes the difference; when the kernel refuses that, for somebody made the table unusable, the
 // whole table is replaced, still in one transaction.
 func (p *Proxy) apply(want *ruleset) error {
-	conn, err := nftables.New(nftables.AsLasting())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.CloseLasting() }()
 	deep := len(want.chains) <= auditAll || time.Since(p.audited) > auditEvery
-	have, err := observe(conn, want, deep)
-	if err != nil {
-		return err
-	}
-	first := change(conn, want, have)
+	first := with(func(conn *nftables.Conn) error {
+		have, err := observe(conn, want, deep)
+		if err != nil {
+			return err
+		}
+		return change(conn, want, have)
+	})
 	if first == nil {
 		if deep {
 			p.audited = time.Now()
@@ -137,13 +133,14 @@ func (p *Proxy) apply(want *ruleset) error {
 		return nil
 	}
 	slog.Warn("cannot change rules, replacing the table", "family", want.family.name, "error", first)
-	if have.table {
+	return with(func(conn *nftables.Conn) error {
+		conn.AddTable(want.table()) // for there may be none to delete
 		conn.DelTable(want.table())
-	}
-	if err := change(conn, want, &observed{}); err != nil {
-		return errors.Join(first, err)
-	}
-	return nil
+		if err := change(conn, want, &observed{}); err != nil {
+			return errors.Join(first, err)
+		}
+		return nil
+	})
 }
 
 // loopbackRouting lets connections from 127.0.0.1 to a node port be routed to a pod. Packets from outside
