@@ -3,7 +3,6 @@
 package api_test
 
 import (
-	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -92,21 +90,6 @@ func (k *kubeAPIServer) start(t testing.TB) {
 		}
 		return client.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error()
 	})
-}
-
-// stop ends a server as its users do.
-func (p *process) stop(t testing.TB) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		t.Fatal("the server does not end")
-	}
 }
 
 type apiextension = apiextensionsv1.CustomResourceDefinition
