@@ -173,6 +173,11 @@ func TestNewPodsAndNodesAreFilledIn(t *testing.T) {
 	if len(own.Spec.Tolerations) != 1 {
 		t.Errorf("tolerations: %+v", own.Spec.Tolerations)
 	}
+	less := &corev1.Pod{}
+	refused(t, "update", DefaultTolerations{}.Admit(t.Context(), attributes(Update, nil, less, pod)), 0, "")
+	if !reflect.DeepEqual(less.Spec.Tolerations, pod.Spec.Tolerations) {
+		t.Errorf("tolerations after an update without them: %+v", less.Spec.Tolerations)
+	}
 	changed := &corev1.Pod{}
 	refused(t, "update", ServiceAccount{}.Admit(t.Context(), attributes(Update, nil, changed, changed)), 0, "")
 	if changed.Spec.ServiceAccountName != "" {

@@ -122,7 +122,7 @@ func sameResources(a, b map[corev1.ResourceName]resource.Quantity) bool {
 	return true
 }
 
-// DefaultTolerations lets pods stay five minutes on a node that is unreachable or not ready.
+// DefaultTolerations lets pods stay five minutes on a node that is unreachable or not ready, also those whose update leaves that out.
 type DefaultTolerations struct{}
 
 var _ Mutator = DefaultTolerations{}
@@ -134,8 +134,8 @@ func (DefaultTolerations) Name() string { return "DefaultTolerationSeconds" }
 
 // Admit implements [Mutator].
 func (DefaultTolerations) Admit(_ context.Context, a *Attributes) error {
-	pod := newPod(a)
-	if pod == nil {
+	pod, ok := a.Object.(*corev1.Pod)
+	if !ok || a.Subresource != "" || a.Operation != Create && a.Operation != Update {
 		return nil
 	}
 	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
