@@ -5,6 +5,8 @@ import "strings"
 // reasons say of tests why they cannot pass yet: they need something that is not there, and are no verdict on what is.
 var reasons = []struct{ name, why string }{
 	{"Daemon set [Serial] should rollback without unnecessary restarts", "needs a second node"},
+	{"Ephemeral Containers [NodeConformance]", "needs ephemeral containers, which are not there yet"},
+	{"ImageVolume should succeed with pod and pull policy of Always", "needs a registry"},
 	{"PrivilegedPod [NodeConformance] should enable privileged commands", "needs a kernel with dummy interfaces"},
 }
 

@@ -152,10 +152,10 @@ func withOption(have []string, option, value string) []string {
 func Hosts(p *corev1.Pod, ips []string, clusterDomain string, hostFile []byte) []byte {
 	var b bytes.Buffer
 	if p.Spec.HostNetwork {
-		b.WriteString("# Managed by the node agent.\n")
+		b.WriteString("# Kubernetes-managed hosts file (host network).\n")
 		b.Write(hostFile)
 	} else {
-		b.WriteString("# Managed by the node agent.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
+		b.WriteString("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
 			"fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n")
 		hostname, domain := Hostname(p, clusterDomain)
 		for _, ip := range ips {
