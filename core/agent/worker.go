@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -240,19 +241,7 @@ func (w *worker) stale() {
 }
 
 func metadataChanged(a, b *corev1.Pod) bool {
-	return !sameMap(a.Labels, b.Labels) || !sameMap(a.Annotations, b.Annotations)
-}
-
-func sameMap(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
+	return !maps.Equal(a.Labels, b.Labels) || !maps.Equal(a.Annotations, b.Annotations)
 }
 
 // older compares resource versions, which are numbers that grow. What is not a number is never older.

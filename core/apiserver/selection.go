@@ -14,7 +14,7 @@ import (
 // selection is what a list or watch is about. The versions of a defined kind may have different fields to select by, so there
 // these are looked up in the version that the client speaks.
 type selection struct {
-	// Selector is over the kind as it is stored, or over the spoken version where convert is set.
+	// Selector is over the kind as it is stored, of a defined kind over the version that is spoken.
 	cache.Selector
 	q *api.Request
 	// convert says that an object has to be converted before its fields are compared.

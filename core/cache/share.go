@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"maps"
 	"reflect"
 	"sync"
 
@@ -168,23 +169,11 @@ func shareMap(d, s reflect.Value) bool {
 func sameMap(a, b any) bool {
 	switch a := a.(type) {
 	case map[string]string:
-		return sameValues(a, b.(map[string]string))
+		return maps.Equal(a, b.(map[string]string))
 	case corev1.ResourceList:
-		return sameValues(a, b.(corev1.ResourceList))
+		return maps.Equal(a, b.(corev1.ResourceList))
 	}
 	return false
-}
-
-func sameValues[K, V comparable](a, b map[K]V) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
 }
 
 func (p sharing) structure(t reflect.Type) sharer {

@@ -34,23 +34,30 @@ func answer(t *testing.T, socket string, calls chan<- string, name string) *grpc
 	return s
 }
 
-// Calls that a plugin would pass on are made where they go as long as somebody listens there, all others at the plugin.
-func TestPassage(t *testing.T) {
-	dir, calls := t.TempDir(), make(chan string, 10)
-	there, own := filepath.Join(dir, "there"), filepath.Join(dir, "plugin")
-	s := answer(t, there, calls, "there")
-	answer(t, own, calls, "plugin")
+// through returns a connection to the plugin at a socket with its passage.
+func through(t *testing.T, own string, way *proto.Passage) (*conn, *passage) {
+	t.Helper()
 	to, err := relay.Dial(own)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := openPassage(&proto.Passage{Socket: there, Prefix: "/v1.", Except: []string{"/v1.X/Own"}})
+	p, err := openPassage(way)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = to.Close(); p.shut() })
 	c := newConn("x")
 	c.set(&line{ClientConn: to, passage: p}, nil)
+	return c, p
+}
+
+// Calls that a plugin would pass on are made where they go as long as somebody listens there, all others at the plugin.
+func TestPassage(t *testing.T) {
+	dir, calls := t.TempDir(), make(chan string, 10)
+	there, own := filepath.Join(dir, "there"), filepath.Join(dir, "plugin")
+	s := answer(t, there, calls, "there")
+	answer(t, own, calls, "plugin")
+	c, p := through(t, own, &proto.Passage{Socket: there, Prefix: "/v1.", Except: []string{"/v1.X/Own"}})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	// become waits until the passage is ready, or no longer is.
@@ -89,17 +96,7 @@ func TestPassageToNobody(t *testing.T) {
 	dir, calls := t.TempDir(), make(chan string, 1)
 	own := filepath.Join(dir, "plugin")
 	answer(t, own, calls, "plugin")
-	to, err := relay.Dial(own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := openPassage(&proto.Passage{Socket: filepath.Join(dir, "none"), Prefix: "/"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = to.Close(); p.shut() })
-	c := newConn("x")
-	c.set(&line{ClientConn: to, passage: p}, nil)
+	c, _ := through(t, own, &proto.Passage{Socket: filepath.Join(dir, "none"), Prefix: "/"})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := c.Invoke(ctx, "/v1.X/Do", &emptypb.Empty{}, &emptypb.Empty{}); err != nil {
