@@ -13,7 +13,10 @@ import (
 const (
 	// trimFirst is long enough after the start that nobody waits for the plugin any more.
 	trimFirst = 5 * time.Second
-	// trimAgain is how often what has been used since is given back. A collection of so small a heap takes a millisecond or two.
+	// dropAgain is how often the executable's pages are given back that have been used since. Dropping them takes a millisecond, and
+	// the next call some more.
+	dropAgain = 15 * time.Second
+	// trimAgain is how often the heap is, too. A collection of so small a heap takes a millisecond or two.
 	trimAgain = time.Minute
 	// heapGrowth is how much the heap may grow between collections, in percent. A plugin's heap is a few megabytes, and
 	// collecting it costs little.
@@ -25,8 +28,13 @@ func trim() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(heapGrowth)
 	}
-	for wait := trimFirst; ; wait = trimAgain {
-		time.Sleep(wait)
+	time.Sleep(trimFirst)
+	for {
 		resident.Trim()
+		for range trimAgain/dropAgain - 1 {
+			time.Sleep(dropAgain)
+			resident.DropExecutable()
+		}
+		time.Sleep(dropAgain)
 	}
 }

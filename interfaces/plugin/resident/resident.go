@@ -15,12 +15,12 @@ import (
 // takes some milliseconds, and what runs next some more until its pages are mapped again: it is for quiet moments.
 func Trim() {
 	debug.FreeOSMemory()
-	dropExecutable()
+	DropExecutable()
 }
 
-// dropExecutable takes the pages of the executable out of this process, as the kernel would if memory was short: they stay in
+// DropExecutable takes the pages of the executable out of this process, as the kernel would if memory was short: they stay in
 // the page cache, and what is needed is mapped again when it is touched. A failure costs nothing but memory.
-func dropExecutable() {
+func DropExecutable() {
 	self, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return

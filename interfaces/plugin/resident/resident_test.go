@@ -43,7 +43,7 @@ func resident(t *testing.T) (kb int) {
 
 func TestDropExecutable(t *testing.T) {
 	before := resident(t)
-	dropExecutable()
+	DropExecutable()
 	if after := resident(t); after >= before {
 		t.Errorf("%d kB of the executable were resident, now %d", before, after)
 	}
