@@ -95,6 +95,9 @@ func stopRunning(c *config, patience time.Duration) error {
 	// A handle on the process cannot come to mean another one; the lock says that it is ours.
 	handle, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
+		if !running(c) {
+			return nil
+		}
 		return fmt.Errorf("find process %d: %w", pid, err)
 	}
 	defer unix.Close(handle)

@@ -2,8 +2,12 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -271,5 +275,57 @@ func TestTeardownLeavesNothing(t *testing.T) {
 	}
 	if sbs, cs := b.rt.Dump(); len(sbs)+len(cs) != 0 {
 		t.Errorf("left in the runtime: %d sandboxes, %d containers", len(sbs), len(cs))
+	}
+}
+
+// TestTeardownOfManyPods ends many sandboxes a few at a time, so that none waits for the others until its time is up, and gives up
+// when none ends.
+func TestTeardownOfManyPods(t *testing.T) {
+	var now atomic.Int32
+	var release chan struct{}
+	b := newBench(t, fakeruntime.Options{Delay: func(ctx context.Context, method string) error {
+		if method != "StopPodSandbox" {
+			return nil
+		}
+		now.Add(1)
+		defer now.Add(-1)
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}})
+	b.start(nil)
+	pods := 3 * tearAtOnce
+	for i := range pods {
+		b.create(testPod(fmt.Sprint("web-", i)))
+	}
+	for i := range pods {
+		b.until(fmt.Sprint("web-", i), "ready", ready)
+	}
+	b.stop()
+	synctest.Test(t, func(t *testing.T) {
+		release = make(chan struct{})
+		began := time.Now()
+		if err := b.agent.Teardown(t.Context()); err == nil || time.Since(began) != tearPatience {
+			t.Errorf("a teardown that removes nothing gives up after %s with %v, want an error after %s", time.Since(began), err, tearPatience)
+		}
+		done := make(chan error)
+		go func() { done <- b.agent.Teardown(t.Context()) }()
+		for left := pods; left > 0; left-- {
+			synctest.Wait()
+			if n := now.Load(); int(n) != min(left, tearAtOnce) {
+				t.Errorf("%d sandboxes are ended at once, want %d", n, min(left, tearAtOnce))
+			}
+			time.Sleep(tearPatience / 2)
+			release <- struct{}{}
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	if sbs, _ := b.rt.Dump(); len(sbs) != 0 {
+		t.Errorf("%d sandboxes are left", len(sbs))
 	}
 }

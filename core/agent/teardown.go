@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,9 +18,11 @@ import (
 )
 
 const (
-	// tearTimeout bounds how long the removal of one sandbox is tried, and tearAgain is the pause between two tries.
-	tearTimeout = 15 * time.Second
-	tearAgain   = 100 * time.Millisecond
+	// tearAtOnce is how many sandboxes are removed at the same time: more would only wait for each other, and time out together.
+	tearAtOnce = 8
+	// tearPatience is how long nothing may be removed before the rest is given up, and tearAgain the pause between two tries.
+	tearPatience = 30 * time.Second
+	tearAgain    = 100 * time.Millisecond
 )
 
 // Teardown stops and removes every pod of this node from the machine: containers, sandboxes with their network, volumes,
@@ -34,7 +37,12 @@ func (a *Agent) Teardown(ctx context.Context) error {
 		defer mu.Unlock()
 		errs = append(errs, err)
 	}
-	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	patience := time.AfterFunc(tearPatience, cancel)
+	defer patience.Stop()
+	var tearing errgroup.Group
+	tearing.SetLimit(tearAtOnce)
 	absent := map[string]bool{}
 	for _, i := range a.Runtimes.Instances() {
 		all, err := a.listAll(ctx, i)
@@ -49,19 +57,21 @@ func (a *Agent) Teardown(ctx context.Context) error {
 		}
 		for _, l := range all {
 			for _, sb := range l.sandboxes {
-				wg.Go(func() {
+				tearing.Go(func() error {
 					if err := a.tearSandbox(ctx, i, sb.GetId()); err != nil {
 						fail(err)
-						return
+						return nil
 					}
+					patience.Reset(tearPatience)
 					if dir := criconfig.LogDirectoryOf(sb.GetAnnotations()); dir != "" && !a.Hollow {
 						fail(os.RemoveAll(dir))
 					}
+					return nil
 				})
 			}
 		}
 	}
-	wg.Wait()
+	_ = tearing.Wait() // what failed is in errs
 	if a.Hollow || errors.Join(errs...) != nil {
 		return errors.Join(errs...)
 	}
@@ -99,8 +109,6 @@ func away(err error) bool {
 // tearSandbox ends a sandbox. Its containers get no grace: the machine is being cleared. A runtime that is still at what the
 // agent before this one asked for refuses for a moment.
 func (a *Agent) tearSandbox(ctx context.Context, i Instance, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, tearTimeout)
-	defer cancel()
 	for {
 		_, err := i.Runtime.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: id})
 		if err == nil || status.Code(err) == codes.NotFound {

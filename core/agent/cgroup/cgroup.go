@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -129,12 +130,17 @@ func v2Writes(r *runtimeapi.LinuxContainerResources) []file {
 	return out
 }
 
-// Weight turns v1 shares into a v2 weight so that 2 becomes 1 and 262144 becomes 10000.
+// Weight turns v1 shares (2 to 262144) into a v2 weight (1 to 10000) as runc 1.5 and the kubelet do for containers: by the curve
+// through the ends of both that makes the default, 1024, the default, 100.
 func Weight(shares int64) int64 {
-	if shares < 2 {
+	switch {
+	case shares <= 2:
 		return 1
+	case shares >= 262144:
+		return 10000
 	}
-	return 1 + (shares-2)*9999/262142
+	l := math.Log2(float64(shares))
+	return int64(math.Ceil(math.Pow(10, (l*l+125*l)/612-7./34)))
 }
 
 // delegate enables controllers for the children of a cgroup. A controller that cannot be enabled is left out.

@@ -26,7 +26,7 @@ func TestWrites(t *testing.T) {
 		CpuShares: 1024, CpuQuota: 50000, CpuPeriod: 100000, MemoryLimitInBytes: 1 << 20,
 		HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 4 << 20}},
 	}
-	v2 := []file{{"cpu.weight", "39"}, {"cpu.max", "50000 100000"}, {"memory.max", "1048576"}, {"hugetlb.2MB.max", "4194304"}}
+	v2 := []file{{"cpu.weight", "100"}, {"cpu.max", "50000 100000"}, {"memory.max", "1048576"}, {"hugetlb.2MB.max", "4194304"}}
 	if diff := cmp.Diff(v2, v2Writes(r), cmp.AllowUnexported(file{})); diff != "" {
 		t.Error(diff)
 	}
@@ -37,7 +37,7 @@ func TestWrites(t *testing.T) {
 }
 
 func TestWeight(t *testing.T) {
-	for shares, want := range map[int64]int64{0: 1, 2: 1, 1024: 39, 262144: 10000} {
+	for shares, want := range map[int64]int64{0: 1, 2: 1, 102: 17, 1024: 100, 262144: 10000, 300000: 10000} {
 		if got := Weight(shares); got != want {
 			t.Errorf("%d: %d, want %d", shares, got, want)
 		}

@@ -69,7 +69,8 @@ func (p ID) Open() (int, error) {
 	}
 	fd, err := unix.PidfdOpen(p.PID, 0)
 	if err != nil {
-		if errors.Is(err, unix.ESRCH) {
+		// Kernels before 6.9 say EINVAL while a group or session has the number of a process that ended, or a thread has it now.
+		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
 			err = os.ErrProcessDone
 		}
 		return -1, fmt.Errorf("open process %d: %w", p.PID, err)
