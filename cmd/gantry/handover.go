@@ -25,7 +25,8 @@ import (
 const (
 	// healthPatience is how long a process that takes over may take to be well before the old one serves again.
 	healthPatience = time.Minute
-	// sessionPatience is how long a process that was replaced serves the sessions that it has: exec, attach and port-forward.
+	// sessionPatience is how long a process that was replaced serves the sessions that it has: exec, attach, port-forward and those who
+	// follow logs.
 	sessionPatience = 10 * time.Minute
 	// requestPatience is how long requests that are no sessions may take when a server stops.
 	requestPatience = 500 * time.Millisecond

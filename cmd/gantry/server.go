@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -32,6 +31,7 @@ import (
 	"github.com/gantryio/gantry/core/run"
 	"github.com/gantryio/gantry/core/scheduler"
 	"github.com/gantryio/gantry/core/store"
+	"github.com/gantryio/gantry/core/upgrade"
 )
 
 func newServerCommand() *cobra.Command {
@@ -81,6 +81,7 @@ type server struct {
 	quotas   *admission.ResourceQuota
 	listener *tracked
 	names    dnsSockets
+	handover *handover // nil where nobody can take over
 	// localNode is the name of the node in the same process, "" if there is none.
 	localNode string
 	issuers   *oidc.Config // whose tokens are taken beside our own
@@ -116,7 +117,7 @@ func openServer(c *config, h *handover) (*server, error) {
 	if c.advertise == "" {
 		c.advertise = machineAddress(c)
 	}
-	if h != nil {
+	if s.handover = h; h != nil {
 		s.listener = h.api
 	} else if s.listener, err = fitting(nil, c.listen, c.apiPort); err != nil {
 		return nil, fmt.Errorf("listen for the API: %w", err)
@@ -275,7 +276,7 @@ func (s *server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	requests, stopRequests := context.WithCancel(context.Background())
+	requests, stopRequests := context.WithCancelCause(context.Background())
 	srv := &http.Server{
 		Handler: s.api, TLSConfig: tlsConfig,
 		BaseContext:       func(net.Listener) context.Context { return requests },
@@ -290,7 +291,7 @@ func (s *server) serve(ctx context.Context) error {
 	close(s.ready)
 	select {
 	case err := <-failed:
-		stopRequests()
+		stopRequests(err)
 		return err
 	case <-ctx.Done():
 	}
@@ -301,11 +302,20 @@ func (s *server) serve(ctx context.Context) error {
 	settled, cancel := context.WithTimeout(context.Background(), requestPatience)
 	defer cancel()
 	s.listener.wait(settled)
-	stopRequests()
-	grace, cancel := context.WithTimeout(context.Background(), requestPatience)
-	defer cancel()
-	if err := srv.Shutdown(grace); errors.Is(err, context.DeadlineExceeded) {
-		srv.Close()
+	handedOver := s.handover.given()
+	if handedOver {
+		stopRequests(upgrade.ErrHandedOver)
+	} else {
+		stopRequests(context.Canceled)
+	}
+	shut := make(chan error, 1)
+	go func() { shut <- srv.Shutdown(context.Background()) }()
+	select {
+	case <-shut:
+	case <-time.After(requestPatience):
+		if !handedOver {
+			srv.Close()
+		} // Else it closes connections as what outlives the server ends: see handover.finish.
 	}
 	return ctx.Err()
 }

@@ -28,7 +28,7 @@ func newUpCommand() *cobra.Command {
 			"process. It runs in the background; the command returns when the node is ready.\n\n" +
 			"With --replace it takes over from a gantry that runs already, such as one of an older version: the new process\n" +
 			"checks all that it can beside the old one, which then passes its ports on, and ends when its last session (exec,\n" +
-			"attach, port-forward) has. Plugins and pods stay as they are; plugins whose executables have changed are replaced\n" +
+			"attach, port-forward, logs -f) has. Plugins and pods stay as they are; plugins whose executables have changed are replaced\n" +
 			"side by side. If a flag is wrong or the new process does not become well, the old one goes on.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.complete(); err != nil {

@@ -111,6 +111,7 @@ func (w *worker) ended(id string) <-chan struct{} {
 	return out
 }
 
+// tellEnds tells those who follow logs of what has ended, which is all when the pod is gone.
 func (w *worker) tellEnds(all bool) {
 	for id, ch := range w.ends {
 		if c := w.container(id); all || c == nil || c.State == pod.Exited {

@@ -164,7 +164,7 @@ func (w *worker) close() {
 	if w.missing != nil {
 		w.missing.Close()
 	}
-	w.tellEnds(true)
+	w.tellEnds(w.ctx.Err() == nil) // when the agent stops, the container has not ended
 	w.a.forget(w)
 	w.a.usesChanged()
 	close(w.done)

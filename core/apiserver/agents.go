@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -99,43 +98,6 @@ func agentAddress(n *corev1.Node) (string, error) {
 	return "", apierrors.NewServiceUnavailable(fmt.Sprintf("node %s has no address or port for its agent yet", n.Name))
 }
 
-// connectLog copies the agent's answer, flushing what a follower waits for.
-func (s *Server) connectLog(w http.ResponseWriter, c *call) {
-	u, err := s.podTarget(c, "containerLogs")
-	if err != nil {
-		s.fail(w, jsonView, err)
-		return
-	}
-	if err := checkLogOptions(c.query); err != nil {
-		s.fail(w, jsonView, err)
-		return
-	}
-	u.RawQuery = c.query.Encode()
-	req, err := http.NewRequestWithContext(c.ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		s.fail(w, jsonView, apierrors.NewInternalError(err))
-		return
-	}
-	resp, err := s.Agents.RoundTrip(req)
-	if err != nil {
-		s.fail(w, jsonView, apierrors.NewInternalError(fmt.Errorf("Get %q: %w", u, err)))
-		return
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= 300 {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		s.fail(w, jsonView, agentError(c, resp.StatusCode, string(text)))
-		return
-	}
-	if wsstream.IsWebSocketRequest(c.req) { // Each read becomes a message, for clients in browsers.
-		_ = wsstream.NewReader(resp.Body, true, wsstream.NewDefaultReaderProtocols()).Copy(w, c.req)
-		return
-	}
-	w.Header().Set("Content-Type", "text/plain")
-	w.WriteHeader(http.StatusOK)
-	_, _ = io.Copy(flushing{w, http.NewResponseController(w)}, resp.Body)
-}
-
 // agentError passes on what an agent says: kubectl prints the text of a bad request, such as of a container that is waiting
 // to start.
 func agentError(c *call, code int, text string) error {
@@ -146,33 +108,6 @@ func agentError(c *call, code int, text string) error {
 		return apierrors.NewBadRequest(text)
 	}
 	return apierrors.NewGenericServerResponse(code, "get", c.q.Resource.GroupResource(), c.q.Name, text, 0, false)
-}
-
-func checkLogOptions(q url.Values) error {
-	for _, name := range []string{"tailLines", "sinceSeconds", "limitBytes"} {
-		text := q.Get(name)
-		if text == "" {
-			continue
-		}
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n < 0 || n == 0 && name != "tailLines" {
-			return apierrors.NewBadRequest(fmt.Sprintf("PodLogOptions \"\" is invalid: %s: Invalid value: %q: must be greater than or equal to 0", name, text))
-		}
-	}
-	return nil
-}
-
-type flushing struct {
-	w       io.Writer
-	control *http.ResponseController
-}
-
-func (f flushing) Write(data []byte) (int, error) {
-	n, err := f.w.Write(data)
-	if err == nil {
-		err = f.control.Flush()
-	}
-	return n, err
 }
 
 // connectStream joins the client's upgraded connection with one to the agent. WebSockets are translated

@@ -1,5 +1,6 @@
-// Package upgrade mends the one thing that proxies of upgraded connections get wrong: they end both directions as soon as one
-// of them fails. A command that exits while its input is still arriving then loses its last words, its exit code first of all.
+// Package upgrade keeps what clients have open. It mends the one thing that proxies of upgraded connections get wrong: they end both
+// directions as soon as one of them fails, and a command that exits while its input is still arriving then loses its last words,
+// its exit code first of all. And it tells the end of a request from that of a process whose requests another one answers.
 package upgrade
 
 import (

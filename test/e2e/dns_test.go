@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/miekg/dns"
 
 	"github.com/gantryio/gantry/interfaces/plugin/plugintest"
@@ -149,13 +147,7 @@ func TestDNS(t *testing.T) {
 	})
 	resolver(t, c.netns, "127.0.0.77", "192.0.2.80")
 	resolver(t, c.netns, "127.0.0.78", "192.0.2.81")
-	box := filepath.Join(t.TempDir(), "busybox.tar")
-	if err := tarball.WriteToFile(box, must(name.NewTag(busybox)), must(toolbox())); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.try("gantry", "image", "import", box); err != nil {
-		t.Fatal(err)
-	}
+	importBusybox(t, c)
 	wantCells(t, line(t, c.kubectl(t, "-n", "kube-system", "get", "service", "-l", "k8s-app=kube-dns"), "kube-dns"), map[string]string{
 		"TYPE": "ClusterIP", "CLUSTER-IP": `10\.96\.0\.10`, "PORT(S)": "53/UDP,53/TCP",
 	})

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	statsv1alpha1 "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
@@ -50,17 +48,7 @@ func startForeign(t *testing.T, c *cluster) *foreign.Runtime {
 	if root == "" {
 		root = filepath.Join(binDir(), "debian")
 	}
-	box := filepath.Join(t.TempDir(), "busybox.tar")
-	img, err := toolbox()
-	if err == nil {
-		err = tarball.WriteToFile(box, must(name.NewTag(busybox)), img)
-	}
-	if err == nil {
-		_, err = c.try("gantry", "image", "import", box)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	box := importBusybox(t, c)
 	return foreign.Start(t, root, c.netns, "gantry.local/pause:1", filepath.Join(images, "pause.tar"), filepath.Join(images, "demo-1.tar"), box)
 }
 

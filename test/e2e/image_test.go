@@ -256,3 +256,16 @@ func TestPullFromRegistry(t *testing.T) {
 		}
 	})
 }
+
+// importBusybox makes the node know the image with a shell. It returns the archive.
+func importBusybox(t *testing.T, c *cluster) string {
+	t.Helper()
+	box := filepath.Join(t.TempDir(), "busybox.tar")
+	if err := tarball.WriteToFile(box, must(name.NewTag(busybox)), must(toolbox())); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := c.try("gantry", "image", "import", box); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return box
+}

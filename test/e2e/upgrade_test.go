@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -139,6 +140,47 @@ func (s *session) ask() error {
 	return errors.Join(err, resp.Body.Close())
 }
 
+// follower is a `kubectl logs -f` of a pod that counts.
+type follower struct {
+	command *exec.Cmd
+	lines   *bufio.Scanner
+	seen    int
+}
+
+func followCounter(t *testing.T, c *cluster, ns string) *follower {
+	t.Helper()
+	c.kubectl(t, "-n", ns, "run", "counter", "--image="+busybox, "--", "sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done")
+	c.wait(t, ns, "pod/counter", "condition=Ready")
+	cmd := c.command(t.Context(), "kubectl", "-n", ns, "logs", "-f", "counter")
+	pipe := must(cmd.StdoutPipe())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return &follower{command: cmd, lines: bufio.NewScanner(pipe)}
+}
+
+// read reads so many lines, each with the number after that of the one before.
+func (f *follower) read(n int) error {
+	for range n {
+		if !f.lines.Scan() {
+			return fmt.Errorf("the log ends after %d: %w", f.seen, errors.Join(f.lines.Err(), io.ErrUnexpectedEOF))
+		}
+		if next, err := strconv.Atoi(f.lines.Text()); err != nil || next != f.seen+1 {
+			return fmt.Errorf("%q follows %d: %w", f.lines.Text(), f.seen, errUnexpected)
+		}
+		f.seen++
+	}
+	return nil
+}
+
+// end is called when the pod is being deleted.
+func (f *follower) end() error {
+	for f.lines.Scan() {
+		f.seen++
+	}
+	return errors.Join(f.lines.Err(), f.command.Wait())
+}
+
 // askAPI asks the API server for an answer, whatever it is, on a connection of its own.
 func askAPI(c *cluster) func() (string, error) {
 	client := &http.Client{Timeout: deadline, Transport: &http.Transport{
@@ -157,6 +199,7 @@ func askAPI(c *cluster) func() (string, error) {
 // on, and nobody who connects to the API is refused.
 func TestUpgrade(t *testing.T) {
 	c := upgradable(t)
+	importBusybox(t, c)
 	ns := c.namespace(t)
 	c.apply(t, ns, three)
 	c.kubectl(t, "-n", ns, "rollout", "status", "deployment/shop", "--timeout=45s")
@@ -182,11 +225,19 @@ func TestUpgrade(t *testing.T) {
 	if err := open.ask(); err != nil {
 		t.Fatal(err)
 	}
+	log := followCounter(t, c, ns)
+	if err := log.read(10); err != nil {
+		t.Fatal(err)
+	}
 	l := startLoadWith(askAPI(c))
 	if out, err := c.try("gantry", "up", "--replace"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	l.stop(t)
+	now := must(strconv.Atoi(strings.TrimSpace(c.kubectl(t, "-n", ns, "logs", "counter", "--tail=1"))))
+	if err := log.read(now + 100 - log.seen); err != nil {
+		t.Errorf("following a log: %v", err)
+	}
 	if c.pid(t) == old.PID {
 		t.Errorf("process %d serves still", old.PID)
 	}
@@ -194,6 +245,10 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("the session that was open: %v, the old process lives: %v", err, old.Alive())
 	}
 	open.end()
+	c.kubectl(t, "-n", ns, "delete", "pod", "counter", "--timeout=45s")
+	if err := log.end(); err != nil {
+		t.Errorf("the end of a log that is followed: %v", err)
+	}
 	eventually(t, func() error {
 		if old.Alive() {
 			return fmt.Errorf("process %d runs still without sessions: %w", old.PID, errUnexpected)

@@ -97,6 +97,63 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestResume goes on where another reader ended, after a rotation, and after the container has been restarted.
+func TestResume(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "0.log")
+	line := func(s string) string { return "2030-01-01T00:00:01Z stdout " + s }
+	write(t, path, line("F a"), line("P b"))
+	var at Position
+	read := func(path string, o Options, want string) {
+		t.Helper()
+		var b bytes.Buffer
+		next, err := ParsePosition(at.String())
+		if at == (Position{}) {
+			next, err = at, nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Limit, o.Timestamps, o.At = -1, true, &next
+		if err := Read(t.Context(), path, o, &b); err != nil {
+			t.Fatal(err)
+		}
+		if b.String() != want {
+			t.Errorf("%q, want %q", b.String(), want)
+		}
+		at = next
+	}
+	const stamp = "2030-01-01T00:00:01Z "
+	read(path, Options{Tail: 1}, stamp+"b")
+	read(path, Options{Tail: 1}, "")
+	write(t, path, line("F c"), line("F d"))
+	ended := make(chan struct{})
+	close(ended)
+	read(path, Options{Tail: 0, Since: time.Now(), Follow: true, Ended: ended}, "c\n"+stamp+"d\n")
+	write(t, path, line("F e"))
+	_, err := Rotation{MaxSize: 1, MaxFiles: 3}.Rotate(t.Context(), path, time.Unix(0, 0), func(context.Context) error {
+		write(t, path, line("F f"))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read(path, Options{Tail: -1, Follow: true, Ended: ended}, stamp+"e\n"+stamp+"f\n")
+	write(t, path, line("F g"))
+	write(t, filepath.Join(dir, "1.log"), line("F h"))
+	read(filepath.Join(dir, "1.log"), Options{Tail: -1, Follow: true}, stamp+"g\n")
+	at.Inode++ // as when the file has been compressed
+	read(path, Options{Tail: -1}, stamp+"f\n"+stamp+"g\n")
+}
+
+func TestPositionsOfOthersAreRefused(t *testing.T) {
+	for _, text := range []string{"", "0.log", "../0.log:1:2:false", ":1:2:false", "0.log:1:-2:false", "0.log:a:2:false", "0.log:1:2:x"} {
+		if p, err := ParsePosition(text); err == nil {
+			t.Errorf("%q is read as %v", text, p)
+		}
+	}
+}
+
 func TestRotationKeepsSoManyFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "0.log")

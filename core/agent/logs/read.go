@@ -27,6 +27,8 @@ type Options struct {
 	Stream string
 	// Ended is closed when no more can come; a follower then reads to the end and stops.
 	Ended <-chan struct{}
+	// At, if set, is where Read begins, in place of Tail and Since, unless it is zero; and where it ended once it has returned.
+	At *Position
 }
 
 // errLimit ends a read that wrote as much as was asked for.
@@ -51,14 +53,20 @@ type reader struct {
 	buf  *bufio.Reader
 	held []byte
 	part bool
+	at   int64 // behind the last record that was read
 }
 
 func (r *reader) run(ctx context.Context) error {
-	var err error
-	if r.file, err = os.Open(r.path); err != nil {
-		return fmt.Errorf("open log: %w", err)
+	resumed, err := r.open()
+	if err != nil {
+		return err
 	}
-	defer func() { r.file.Close() }()
+	defer func() {
+		if r.o.At != nil {
+			*r.o.At = r.position()
+		}
+		r.file.Close()
+	}()
 	var watcher *fsnotify.Watcher
 	if r.o.Follow {
 		if watcher, err = fsnotify.NewWatcher(); err != nil {
@@ -69,18 +77,25 @@ func (r *reader) run(ctx context.Context) error {
 			return fmt.Errorf("watch log: %w", err)
 		}
 	}
-	if r.o.Tail >= 0 {
-		at, err := tailOffset(r.file, r.o.Tail)
-		if err != nil {
+	if r.o.Tail >= 0 && !resumed {
+		if r.at, err = tailOffset(r.file, r.o.Tail); err != nil {
 			return err
 		}
-		if _, err := r.file.Seek(at, io.SeekStart); err != nil {
-			return fmt.Errorf("seek log: %w", err)
-		}
+	}
+	if _, err := r.file.Seek(r.at, io.SeekStart); err != nil {
+		return fmt.Errorf("seek log: %w", err)
 	}
 	r.buf = bufio.NewReaderSize(r.file, 32<<10)
-	if err := r.drain(); err != nil || !r.o.Follow {
+	if err := r.drain(); err != nil {
 		return err
+	}
+	if resumed { // it may have been rotated before
+		if err := r.reopen(false); err != nil {
+			return err
+		}
+	}
+	if !r.o.Follow {
+		return nil
 	}
 	return r.follow(ctx, watcher)
 }
@@ -127,7 +142,7 @@ func (r *reader) reopen(must bool) error {
 		return nil
 	}
 	r.file.Close()
-	r.file, r.buf, r.held = next, bufio.NewReaderSize(next, 32<<10), nil
+	r.file, r.buf, r.held, r.at = next, bufio.NewReaderSize(next, 32<<10), nil, 0
 	return r.drain()
 }
 
@@ -148,6 +163,7 @@ func (r *reader) drain() error {
 		if err := r.emit(bytes.TrimSuffix(r.held, []byte{'\n'})); err != nil {
 			return err
 		}
+		r.at += int64(len(r.held))
 		r.held = r.held[:0]
 	}
 }

@@ -18,8 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	statsv1alpha1 "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
-
-	"github.com/gantryio/gantry/core/agent/logs"
 )
 
 // Authorizer says whether a user may do something with a subresource of the node: "log", "proxy", "stats", "metrics",
@@ -79,6 +77,8 @@ type Server struct {
 	Log        *slog.Logger
 	// Listener overrides Address and Port.
 	Listener net.Listener
+
+	stopping chan struct{} // closed when Run stops, nil before
 }
 
 // Run serves until the context ends.
@@ -93,6 +93,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	cfg := s.TLS.Clone()
 	cfg.NextProtos = []string{"h2", "http/1.1"}
+	s.stopping = make(chan struct{})
 	srv := &http.Server{
 		Handler: s.Handler(), TLSConfig: cfg, ReadHeaderTimeout: readHeaderTimeout,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
@@ -104,6 +105,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve the agent's port: %w", err)
 	case <-ctx.Done():
 	}
+	close(s.stopping)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if srv.Shutdown(stop) != nil {
@@ -189,86 +191,4 @@ func fail(w http.ResponseWriter, err error) {
 		code = http.StatusBadRequest
 	}
 	http.Error(w, err.Error(), code)
-}
-
-func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
-	o, previous, err := logOptions(r.URL.Query(), time.Now())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-		return
-	}
-	ref, err := s.Pods.ContainerLog(r.PathValue("namespace"), r.PathValue("pod"), r.PathValue("container"), previous)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	o.Ended = ref.Ended
-	w.Header().Set("Content-Type", "text/plain")
-	out := &lazy{w: w}
-	if err := logs.Read(r.Context(), ref.Path, o, out); err != nil {
-		if !out.began {
-			fail(w, err)
-			return
-		}
-		s.Log.Debug("stream log", "path", ref.Path, "err", err)
-	}
-}
-
-// lazy remembers whether anything was written, after which no error status can be sent.
-type lazy struct {
-	w     http.ResponseWriter
-	began bool
-}
-
-func (l *lazy) Write(b []byte) (int, error) { l.began = true; return l.w.Write(b) }
-
-func (l *lazy) Flush() {
-	l.began = true
-	if f, ok := l.w.(http.Flusher); ok {
-		f.Flush()
-	}
-}
-
-// logOptions reads the query of the log subresource.
-func logOptions(q url.Values, now time.Time) (o logs.Options, previous bool, err error) {
-	o.Tail, o.Limit = -1, -1
-	flag := func(name string) bool {
-		v, _ := strconv.ParseBool(q.Get(name))
-		return v || q.Has(name) && q.Get(name) == ""
-	}
-	number := func(name string, into *int64) {
-		v := q.Get(name)
-		if v == "" || err != nil {
-			return
-		}
-		n, parseErr := strconv.ParseInt(v, 10, 64)
-		if parseErr != nil || n < 0 {
-			err = fmt.Errorf("invalid %s %q: must be a number that is not negative", name, v)
-			return
-		}
-		*into = n
-	}
-	o.Follow, o.Timestamps, previous = flag("follow"), flag("timestamps"), flag("previous")
-	since := int64(-1)
-	number("tailLines", &o.Tail)
-	number("limitBytes", &o.Limit)
-	number("sinceSeconds", &since)
-	if since >= 0 {
-		o.Since = now.Add(-time.Duration(since) * time.Second)
-	}
-	if v := q.Get("sinceTime"); v != "" && err == nil {
-		if o.Since, err = time.Parse(time.RFC3339Nano, v); err != nil {
-			err = fmt.Errorf("invalid sinceTime %q: %w", v, err)
-		}
-	}
-	switch v := q.Get("stream"); v {
-	case "", string(corev1.LogStreamAll):
-	case corev1.LogStreamStdout:
-		o.Stream = "stdout"
-	case corev1.LogStreamStderr:
-		o.Stream = "stderr"
-	default:
-		err = fmt.Errorf("invalid stream %q", v)
-	}
-	return o, previous, err
 }

@@ -162,6 +162,7 @@ func TestLogOptions(t *testing.T) {
 		"sinceSeconds=60":                {Tail: -1, Limit: -1, Since: now.Add(-time.Minute)},
 		"sinceTime=1970-01-01T00:00:05Z": {Tail: -1, Limit: -1, Since: time.Unix(5, 0).UTC()},
 		"stream=Stderr":                  {Tail: -1, Limit: -1, Stream: "stderr"},
+		"position=0.log:1:2:true":        {Tail: -1, Limit: -1, At: &logs.Position{Log: "0.log", Inode: 1, Offset: 2, Part: true}},
 	} {
 		q, _ := url.ParseQuery(query)
 		got, _, err := logOptions(q, now)
