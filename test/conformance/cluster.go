@@ -31,6 +31,11 @@ func (s *settings) test(ctx context.Context) error {
 	if err := s.gantry(ctx, "image", "import", s.path("images.tar")); err != nil {
 		return err
 	}
+	serving, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.serveRegistry(serving); err != nil {
+		return err
+	}
 	ran := s.ginkgo(ctx)
 	report := filepath.Join(s.work, "report/ginkgo/report.json")
 	results, err := readReport(report)

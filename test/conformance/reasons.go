@@ -6,7 +6,6 @@ import "strings"
 var reasons = []struct{ name, why string }{
 	{"Daemon set [Serial] should rollback without unnecessary restarts", "needs a second node"},
 	{"Ephemeral Containers [NodeConformance]", "needs ephemeral containers, which are not there yet"},
-	{"ImageVolume should succeed with pod and pull policy of Always", "needs a registry"},
 	{"PrivilegedPod [NodeConformance] should enable privileged commands", "needs a kernel with dummy interfaces"},
 }
 
