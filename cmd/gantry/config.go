@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/gantryio/gantry/core/apiserver/auditlog"
 	"github.com/gantryio/gantry/core/auth/oidc"
 )
 
@@ -40,6 +41,8 @@ type config struct {
 	maxInflight, maxMutating int
 	// oidc says which issuers' tokens are taken.
 	oidc oidc.Flags
+	// audit says what is recorded of requests, and where.
+	audit auditlog.Flags
 	// schedulerConfig is the path of a file, "" for kube-scheduler's defaults.
 	schedulerConfig string
 	// requireVerified refuses plugins that are neither shipped nor verified.
@@ -68,6 +71,7 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.maxInflight, "max-requests-inflight", 0, "with --max-mutating-requests-inflight, how many API requests are executed at a time, which priority levels share out; 32 for each CPU when both are 0")
 	f.IntVar(&c.maxMutating, "max-mutating-requests-inflight", 0, "see --max-requests-inflight, to which it is added")
 	c.oidc.Add(f)
+	c.audit.Add(f)
 	f.StringVar(&c.schedulerConfig, "scheduler-config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
 	f.BoolVar(&c.requireVerified, "require-verified-plugins", false, "refuse plugins that Gantry does not ship and `gantry plugin verify --report` has not passed")
 	f.StringVar(&c.staticPods, "static-pod-path", "", "folder of manifests of pods that run on this node whatever the API says")

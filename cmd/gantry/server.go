@@ -21,6 +21,7 @@ import (
 	"github.com/gantryio/gantry/core/api/all"
 	"github.com/gantryio/gantry/core/api/openapi"
 	"github.com/gantryio/gantry/core/apiserver"
+	"github.com/gantryio/gantry/core/apiserver/auditlog"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/auth/oidc"
 	"github.com/gantryio/gantry/core/cache"
@@ -84,8 +85,9 @@ type server struct {
 	handover *handover // nil where nobody can take over
 	// localNode is the name of the node in the same process, "" if there is none.
 	localNode string
-	issuers   *oidc.Config // whose tokens are taken beside our own
-	inflight  int          // how many requests are served at the same time
+	issuers   *oidc.Config  // whose tokens are taken beside our own
+	auditLog  *auditlog.Log // nil when nothing is recorded
+	inflight  int           // how many requests are served at the same time
 	ready     chan struct{}
 }
 
@@ -106,6 +108,9 @@ func openServer(c *config, h *handover) (*server, error) {
 		return nil, err
 	}
 	if s.issuers, err = c.oidc.Load(); err != nil {
+		return nil, err
+	}
+	if s.auditLog, err = c.audit.Open(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(c.data, 0o711); err != nil {
@@ -180,6 +185,7 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 		ClientCA:      s.authority.CertPEM,
 		ServiceRange:  serviceRange,
 		OpenAPI:       openapi.Handler{},
+		Audit:         s.auditLog,
 		Metrics:       append(dns.Metrics(), pluginhost.Calls),
 		MaxInFlight:   s.inflight,
 		GitVersion:    gitVersion(),
@@ -199,6 +205,9 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 	s.client = &client.Client{
 		Server: s.api, Cache: s.cache, Registry: s.registry, Manager: "gantry",
 		User: &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}},
+	}
+	if s.auditLog != nil {
+		s.client.Server = apiserver.Recorded{Server: s.api}
 	}
 }
 
@@ -222,7 +231,11 @@ func openStore(ctx context.Context, c *config) (*store.Store, error) {
 
 // parts are started in this order and stopped in reverse.
 func (s *server) parts(ctx context.Context) ([]run.Part, error) {
-	parts := []run.Part{
+	var parts []run.Part
+	if s.auditLog != nil {
+		parts = append(parts, run.Part{Name: "audit log", Runner: s.auditLog})
+	}
+	parts = append(parts, []run.Part{
 		{Name: "memory", Runner: run.Func(trimMemory)},
 		{Name: "store", Runner: s.store},
 		{Name: "cache", Runner: s.cache, Ready: s.cache.Synced()},
@@ -231,7 +244,7 @@ func (s *server) parts(ctx context.Context) ([]run.Part, error) {
 		{Name: "API services", Runner: run.Func(s.api.FollowAPIServices)},
 		{Name: "flow schemas", Runner: run.Func(s.api.FollowFlowSchemas)},
 		{Name: "client cache", Runner: run.Func(s.clientCache.Start)},
-	}
+	}...)
 	names, err := s.dnsParts()
 	if err != nil {
 		return nil, err

@@ -104,6 +104,7 @@ func (c Chain) Internals() Chain {
 func (c Chain) Admit(ctx context.Context, a *Attributes) error {
 	begin := time.Now()
 	err := c.admitAll(ctx, a)
+	a.publish(ctx)
 	Metrics.observe(figure{step: stepAdmit, operation: a.Operation, rejected: err != nil}, begin)
 	return err
 }
@@ -137,6 +138,7 @@ func (c Chain) admit(ctx context.Context, a *Attributes) error {
 func (c Chain) Validate(ctx context.Context, a *Attributes) error {
 	begin := time.Now()
 	err := c.validate(ctx, a)
+	a.publish(ctx)
 	Metrics.observe(figure{step: stepValidate, operation: a.Operation, rejected: err != nil}, begin)
 	return err
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/gantryio/gantry/core/api/all"
 	"github.com/gantryio/gantry/core/api/openapi"
 	"github.com/gantryio/gantry/core/apiserver"
+	"github.com/gantryio/gantry/core/apiserver/auditlog"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/pki"
@@ -122,6 +123,17 @@ func (testers) Authorize(_ context.Context, a authorizer.Attributes) (authorizer
 
 func startCluster(dir string) (*cluster, func(), error) { return startClusterWith(dir, "10.96.0.0/24") }
 
+// recordedBy is a cluster with an audit log.
+func recordedBy(t *testing.T, log *auditlog.Log) *cluster {
+	t.Helper()
+	c, stop, err := startClusterWith(t.TempDir(), "10.96.0.0/24", func(s *apiserver.Server) { s.Audit = log })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return c
+}
+
 // startedWith is a cluster with a service range of its own.
 func startedWith(t *testing.T, serviceRange string) *cluster {
 	t.Helper()
@@ -133,7 +145,7 @@ func startedWith(t *testing.T, serviceRange string) *cluster {
 	return c
 }
 
-func startClusterWith(dir, serviceRange string) (*cluster, func(), error) {
+func startClusterWith(dir, serviceRange string, edits ...func(*apiserver.Server)) (*cluster, func(), error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &cluster{}
 	var err error
@@ -203,6 +215,9 @@ func startClusterWith(dir, serviceRange string) (*cluster, func(), error) {
 	c.api.Admission = append(admission.Default(objects),
 		policy.NewMutating(objects, c.api.Authorizer, c.api.TypeConverter), webhook.NewMutating(caller),
 		policy.NewValidating(objects, c.api.Authorizer), webhook.NewValidating(caller))
+	for _, edit := range edits {
+		edit(c.api)
+	}
 	c.api.Init()
 	go func() {
 		defer close(followed)

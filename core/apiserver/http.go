@@ -20,9 +20,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/audit"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/apiserver/auditlog"
 	"github.com/gantryio/gantry/core/apiserver/fairness"
 	"github.com/gantryio/gantry/core/auth"
 )
@@ -42,27 +45,45 @@ type call struct {
 	// ticket is left once the work is done; by watches, when they have begun.
 	ticket   fairness.Ticket
 	overload *overload // nil for requests that are not limited
+	record   *auditlog.Record
 }
 
 // chain is what every request goes through before its handler.
 func (s *Server) chain() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		defer s.recovered(w, req)
-		if open(req.URL.Path) {
+		if s.Audit == nil && open(req.URL.Path) {
 			s.serveOpen(w, req)
 			return
 		}
 		who, err := s.Authenticator.Authenticate(req)
-		if err != nil {
-			s.fail(w, jsonView, apierrors.NewUnauthorized("Unauthorized"))
+		if s.Audit != nil {
+			s.serveRecorded(w, req, who, err)
 			return
 		}
-		if req, err = auth.Impersonate(req, who, s.Authorizer); err != nil {
-			s.fail(w, jsonView, err)
-			return
-		}
-		s.route(w, req, true)
+		s.serveFrom(w, req, who, err)
 	})
+}
+
+// serveFrom serves a request of who has sent it; failed tells that nobody knows who that is.
+func (s *Server) serveFrom(w http.ResponseWriter, req *http.Request, who user.Info, failed error) {
+	if open(req.URL.Path) {
+		s.serveOpen(w, req)
+		return
+	}
+	if failed != nil {
+		s.fail(w, jsonView, apierrors.NewUnauthorized("Unauthorized"))
+		return
+	}
+	req, err := auth.Impersonate(req, who, s.Authorizer)
+	if err != nil {
+		s.fail(w, jsonView, err)
+		return
+	}
+	if s.Audit != nil && auth.Impersonates(req) {
+		audit.LogImpersonatedUser(req.Context(), auth.UserOf(req.Context()), "")
+	}
+	s.route(w, req, true)
 }
 
 func (s *Server) recovered(w http.ResponseWriter, req *http.Request) {
@@ -74,6 +95,7 @@ func (s *Server) recovered(w http.ResponseWriter, req *http.Request) {
 		panic(cause)
 	}
 	slog.Error("request panicked", "method", req.Method, "path", req.URL.Path, "cause", cause, "stack", string(debug.Stack()))
+	s.recordOf(w).Panicked(cause)
 	s.fail(w, jsonView, apierrors.NewInternalError(fmt.Errorf("%v", cause)))
 }
 
@@ -105,6 +127,7 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 	}
 	if c != nil {
 		c.q.Warn = (&warnings{header: w.Header()}).add
+		c.record = s.recordOf(w)
 	}
 	if err == nil {
 		if !c.enter(s, w, limited) {
@@ -333,6 +356,9 @@ func (s *Server) authorizePath(req *http.Request) error {
 
 func (s *Server) allowed(ctx context.Context, a *authorizer.AttributesRecord) error {
 	decision, reason, err := s.Authorizer.Authorize(ctx, a)
+	if s.Audit != nil {
+		recordDecision(ctx, err == nil && decision == authorizer.DecisionAllow, reason, err)
+	}
 	if err != nil {
 		return apierrors.NewInternalError(err)
 	}

@@ -30,6 +30,9 @@ func (l Loopback) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp: &http.Response{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1, Body: body, Request: req},
 	}
 	in := req.Clone(auth.WithUser(req.Context(), l.User))
+	if in.RemoteAddr == "" {
+		in.RemoteAddr = "127.0.0.1:0"
+	}
 	if in.Body == nil {
 		in.Body = http.NoBody
 	}
@@ -43,7 +46,7 @@ func (l Loopback) RoundTrip(req *http.Request) (*http.Response, error) {
 			w.WriteHeader(http.StatusOK)
 			_ = written.Close()
 		}()
-		l.Server.route(w, in, false)
+		l.Server.routeLoopback(w, in)
 	}()
 	select {
 	case <-w.begun:

@@ -30,7 +30,7 @@ func (s *Server) metricsHandler() http.Handler {
 
 // ofLibraries begin the names of what the libraries of k8s.io/apiserver count themselves.
 var ofLibraries = []string{
-	"apiserver_admission_match_condition_", "apiserver_admission_webhook_", "apiserver_authentication_jwt_authenticator_",
+	"apiserver_admission_match_condition_", "apiserver_admission_webhook_", "apiserver_audit_", "apiserver_authentication_jwt_authenticator_",
 	"apiserver_mutating_admission_policy_", "apiserver_validating_admission_policy_",
 }
 

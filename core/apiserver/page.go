@@ -28,6 +28,9 @@ func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
 		s.fail(w, c.view, err)
 		return
 	}
+	if c.record != nil {
+		answered(c.record, nil, func() ([]byte, error) { return c.recordedPage(meta, items) })
+	}
 	var list *listBody
 	var data []byte
 	if c.view.as == "" {
@@ -37,7 +40,7 @@ func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
 			}
 		}
 	} else {
-		data, err = c.rendered(meta, items)
+		data, err = c.rendered(c.view, meta, items)
 	}
 	switch {
 	case err != nil:
@@ -49,15 +52,28 @@ func (s *Server) respondPage(w http.ResponseWriter, c *call, p *Page) {
 	}
 }
 
+// recordedPage is a list as the audit log has it.
+func (c *call) recordedPage(meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {
+	v := c.view.recorded()
+	if v.as != "" {
+		return c.rendered(v, meta, items)
+	}
+	list, err := jsonList(c.q.Spoken(), meta, items)
+	if err != nil {
+		return nil, err
+	}
+	return list.bytes()
+}
+
 // rendered is a list as a table or of metadata alone.
-func (c *call) rendered(meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {
-	if c.view.as == "Table" {
+func (c *call) rendered(v view, meta metav1.ListMeta, items []*cache.Entry) ([]byte, error) {
+	if v.as == "Table" {
 		t, err := table(c.q.Spoken(), items, tableOptions{include: c.query.Get("includeObject")})
 		if err != nil {
 			return nil, err
 		}
 		t.ListMeta = meta
-		return encode(c.view, t)
+		return encode(v, t)
 	}
 	list := &metav1.PartialObjectMetadataList{
 		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"},
@@ -66,7 +82,7 @@ func (c *call) rendered(meta metav1.ListMeta, items []*cache.Entry) ([]byte, err
 	for i, e := range items {
 		list.Items[i] = *partial(e.Object)
 	}
-	return encode(c.view, list)
+	return encode(v, list)
 }
 
 // listBody is a list in one of the plain forms. Its items are encoded, by the cache, when size is known; the body itself is put

@@ -20,6 +20,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/proxy"
 	"k8s.io/apimachinery/pkg/util/sets"
+	auditapi "k8s.io/apiserver/pkg/apis/audit"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/transport"
@@ -101,6 +103,9 @@ func (s *Server) serveRemote(w http.ResponseWriter, req *http.Request, r *remote
 	}
 	out := req.Clone(ctx)
 	withoutCredentials(out.Header)
+	if id, ok := audit.AuditIDFrom(ctx); ok {
+		out.Header.Set(auditapi.HeaderAuditID, string(id))
+	}
 	// Upgraded connections are dialed past the round tripper, so that all headers have to be there by now.
 	transport.SetAuthProxyHeaders(out, who.GetName(), who.GetUID(), who.GetGroups(), who.GetExtra())
 	location := &url.URL{Scheme: "https", Host: host, Path: req.URL.Path, RawQuery: req.URL.RawQuery}

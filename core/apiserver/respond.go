@@ -3,7 +3,6 @@ package apiserver
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -96,11 +95,15 @@ func (s *Server) respondEntry(w http.ResponseWriter, c *call, status int, e *cac
 		s.fail(w, c.view, err)
 		return
 	}
+	o := tableOptions{include: c.query.Get("includeObject")}
+	if c.record != nil {
+		answered(c.record, nil, func() ([]byte, error) { return encodeEntry(c.view.recorded(), c.q.Spoken(), e, o) })
+	}
 	if c.view == jsonView {
 		s.respondJSON(w, c, status, e)
 		return
 	}
-	data, err := encodeEntry(c.view, c.q.Spoken(), e, tableOptions{include: c.query.Get("includeObject")})
+	data, err := encodeEntry(c.view, c.q.Spoken(), e, o)
 	if err != nil {
 		s.fail(w, c.view, apierrors.NewInternalError(err))
 		return
@@ -128,6 +131,10 @@ func (s *Server) respondJSON(w http.ResponseWriter, c *call, status int, e *cach
 }
 
 func (s *Server) respondObject(w http.ResponseWriter, v view, status int, obj runtime.Object) {
+	if record := s.recordOf(w); record != nil {
+		told, _ := obj.(*metav1.Status)
+		answered(record, told, func() ([]byte, error) { return encodeJSON(obj) })
+	}
 	data, err := encode(v, obj)
 	if err != nil {
 		s.fail(w, jsonView, apierrors.NewInternalError(err))
@@ -148,12 +155,10 @@ func send(w http.ResponseWriter, format string, status int, data []byte) error {
 
 // fail answers with the status of err; what is no status is an internal error.
 func (s *Server) fail(w http.ResponseWriter, v view, err error) {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		status = apierrors.NewInternalError(err)
+	body := statusOf(err)
+	if record := s.recordOf(w); record != nil {
+		answered(record, &body, func() ([]byte, error) { return encodeJSON(&body) })
 	}
-	body := status.Status()
-	body.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 	if body.Details != nil && body.Details.RetryAfterSeconds > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(body.Details.RetryAfterSeconds)))
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
+	"github.com/gantryio/gantry/core/apiserver/auditlog"
 	"github.com/gantryio/gantry/core/apiserver/usage"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
@@ -70,6 +71,8 @@ type Server struct {
 	Checks []Check
 	// Components are the parts of the control plane that ComponentStatuses tell of.
 	Components []Check
+	// Audit records requests; nil records nothing, and costs nothing.
+	Audit *auditlog.Log
 	// Metrics are served beside the server's own.
 	Metrics []prometheus.Collector
 

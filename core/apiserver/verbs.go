@@ -70,7 +70,11 @@ func (c *call) decode(obj runtime.Object) error {
 			as = target{gvk: kinds[0]}
 		}
 	}
-	return decodeBody(contentType(c.req), data, obj, as, fieldValidation(c.query.Get("fieldValidation")), c.q.Warn)
+	if err := decodeBody(contentType(c.req), data, obj, as, fieldValidation(c.query.Get("fieldValidation")), c.q.Warn); err != nil {
+		return err
+	}
+	c.requested(obj)
+	return nil
 }
 
 func (s *Server) serveCreate(w http.ResponseWriter, c *call) {
@@ -115,7 +119,22 @@ func (c *call) readPatch() (api.Patch, error) {
 		p.Type = types.ApplyYAMLPatchType // of which JSON is a part
 		p.Data, err = fromCBOR(p.Data)
 	}
+	if err == nil && c.record != nil {
+		c.record.Patched(patchJSON(&p))
+	}
 	return p, err
+}
+
+// patchJSON is the patch as it is recorded.
+func patchJSON(p *api.Patch) []byte {
+	if p.Type != types.ApplyYAMLPatchType {
+		return p.Data
+	}
+	data, err := yaml.YAMLToJSON(p.Data)
+	if err != nil {
+		return nil // it will be refused
+	}
+	return data
 }
 
 func (s *Server) servePatch(w http.ResponseWriter, c *call) {
@@ -139,6 +158,7 @@ func (c *call) deleteOptions() (*metav1.DeleteOptions, error) {
 		if err := decodeDeleteOptions(contentType(c.req), data, opts); err != nil {
 			return nil, err
 		}
+		c.requested(opts)
 	} else if err := c.deleteQuery(opts); err != nil {
 		return nil, err
 	}

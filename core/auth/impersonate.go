@@ -43,6 +43,9 @@ func Impersonate(req *http.Request, who user.Info, may authorizer.UnconditionalA
 	return req.WithContext(WithUser(req.Context(), as)), nil
 }
 
+// Impersonates tells that the sender of the request asks to act as somebody else.
+func Impersonates(req *http.Request) bool { return req.Header.Get(asUser) != "" }
+
 // wishes lists what must be allowed, and fills as.Extra.
 func wishes(header http.Header, who user.Info, as *user.DefaultInfo) []*authorizer.AttributesRecord {
 	wish := func(resource, name string) *authorizer.AttributesRecord {

@@ -65,7 +65,7 @@ func (c *Caller) call(ctx context.Context, in *generic.WebhookInvocation, attr *
 }
 
 // judge turns the failure of a call into what the client is told, nil when the webhook may fail.
-func judge(ctx context.Context, in *generic.WebhookInvocation, err error) error {
+func judge(ctx context.Context, in *generic.WebhookInvocation, notes *notes, err error) error {
 	var failure *webhookutil.ErrCallingWebhook
 	var refusal *webhookutil.ErrWebhookRejection
 	switch {
@@ -78,6 +78,7 @@ func judge(ctx context.Context, in *generic.WebhookInvocation, err error) error 
 	if policy == nil || *policy != admissionv1.Ignore {
 		return apierrors.NewInternalError(err)
 	}
+	notes.failedOpen()
 	slog.Warn("a webhook failed that may fail", "configuration", in.Webhook.GetConfigurationName(), "webhook", in.Webhook.GetName(), "err", err)
 	if ctx.Err() != nil {
 		return errLate

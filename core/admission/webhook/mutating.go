@@ -138,7 +138,7 @@ func (r *round) in(kind schema.GroupVersionKind) (*upstream.VersionedAttributes,
 
 func (r *round) run(ctx context.Context, hooks []*hook) error {
 	again := r.record.GetReinvocationContext()
-	for _, h := range hooks {
+	for i, h := range hooks {
 		current := r.record
 		if r.attr != nil {
 			current = r.attr
@@ -155,7 +155,9 @@ func (r *round) run(ctx context.Context, hooks []*hook) error {
 			return err
 		}
 		begin := time.Now()
-		changed, err := r.ask(ctx, one, attr)
+		notes := newNotes(ctx, one, attr, again.IsReinvoke(), i)
+		changed, err := r.ask(ctx, one, attr, notes)
+		notes.mutation(changed)
 		count(ctx, one, attr, typeMutating, begin, err)
 		if changed {
 			r.write.Mutated = true
@@ -166,7 +168,7 @@ func (r *round) run(ctx context.Context, hooks []*hook) error {
 			r.memory.asked[h.GetUID()] = true
 		}
 		if err != nil {
-			if err = judge(ctx, one, err); err != nil {
+			if err = judge(ctx, one, notes, err); err != nil {
 				return err
 			}
 		}
@@ -178,8 +180,9 @@ func (r *round) run(ctx context.Context, hooks []*hook) error {
 }
 
 // ask asks one webhook and applies its patch.
-func (r *round) ask(ctx context.Context, one *generic.WebhookInvocation, attr *upstream.VersionedAttributes) (changed bool, err error) {
+func (r *round) ask(ctx context.Context, one *generic.WebhookInvocation, attr *upstream.VersionedAttributes, notes *notes) (changed bool, err error) {
 	result, err := r.call(ctx, one, attr, true)
+	notes.of(result)
 	if result != nil && r.write.Warn != nil {
 		for _, text := range result.Warnings {
 			r.write.Warn(text)
@@ -210,6 +213,7 @@ func (r *round) ask(ctx context.Context, one *generic.WebhookInvocation, attr *u
 		return false, apierrors.NewInternalError(err)
 	}
 	changed = !equality.Semantic.DeepEqual(attr.VersionedObject.Object(), obj)
+	notes.patch(patch)
 	attr.UpdateObject(obj)
 	r.objects.Default(obj)
 	return changed, nil

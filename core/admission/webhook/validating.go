@@ -109,9 +109,9 @@ func (v *Validating) askAll(ctx context.Context, a *admission.Attributes, asked 
 	answers := make([]answer, len(asked))
 	var wg sync.WaitGroup
 	for i, one := range asked[1:] {
-		wg.Go(func() { answers[i+1] = v.ask(ctx, one, in[one.Kind]) })
+		wg.Go(func() { answers[i+1] = v.ask(ctx, one, in[one.Kind], i+1) })
 	}
-	answers[0] = v.ask(ctx, asked[0], in[asked[0].Kind])
+	answers[0] = v.ask(ctx, asked[0], in[asked[0].Kind], 0)
 	wg.Wait()
 	var first error
 	for _, got := range answers {
@@ -127,7 +127,7 @@ func (v *Validating) askAll(ctx context.Context, a *admission.Attributes, asked 
 	return first
 }
 
-func (v *Validating) ask(ctx context.Context, one *generic.WebhookInvocation, attr *upstream.VersionedAttributes) (out answer) {
+func (v *Validating) ask(ctx context.Context, one *generic.WebhookInvocation, attr *upstream.VersionedAttributes, index int) (out answer) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			slog.Error("asking a webhook panicked", "webhook", one.Webhook.GetName(), "cause", cause, "stack", string(debug.Stack()))
@@ -137,11 +137,13 @@ func (v *Validating) ask(ctx context.Context, one *generic.WebhookInvocation, at
 	begin := time.Now()
 	result, err := v.caller.call(ctx, one, attr, false)
 	count(ctx, one, attr, typeValidating, begin, err)
+	notes := newNotes(ctx, one, attr, false, index)
+	notes.of(result)
 	if result != nil {
 		out.warnings = result.Warnings
 	}
 	if err != nil {
-		out.err = judge(ctx, one, err)
+		out.err = judge(ctx, one, notes, err)
 	}
 	return out
 }
