@@ -61,6 +61,10 @@ type controller interface {
 
 // controllers is the list of all of them. Each acts as its own service account of kube-system.
 func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]controller, error) {
+	elsewhere, err := s.openElsewhere()
+	if err != nil {
+		return nil, err
+	}
 	as := func(name string) (ctrlclient.Client, record.EventRecorder) {
 		c := s.client.As(name)
 		return c, client.NewRecorder(ctx, c, name, "")
@@ -115,6 +119,9 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 			Client: c, Kinds: s.kinds(func(r *api.Resource) bool { return r.Namespaced && !r.Custom() }),
 			Defined: func() []schema.GroupVersionKind {
 				return s.kinds(func(r *api.Resource) bool { return r.Namespaced && r.Custom() })
+			},
+			Elsewhere: func(ctx context.Context) ([]schema.GroupVersionKind, error) {
+				return s.remoteKinds(ctx, true, "list", "delete")
 			},
 		}
 	})
@@ -176,7 +183,7 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 		return &pluginswap.Controller{Client: c, Recorder: r, Now: time.Now}
 	})
 	add("garbage-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &garbage.Controller{Client: c, Recorder: r, Kinds: s.kinds(func(r *api.Resource) bool { return !r.Custom() })}
+		return &garbage.Controller{Client: c, Recorder: r, Kinds: s.kinds(func(r *api.Resource) bool { return !r.Custom() }), Elsewhere: elsewhere}
 	})
 	return out, nil
 }

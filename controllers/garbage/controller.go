@@ -52,6 +52,9 @@ type Controller struct {
 	// their definitions.
 	Kinds []schema.GroupVersionKind
 
+	// Elsewhere is what other API servers serve; nil when there are none.
+	Elsewhere *Elsewhere
+
 	cached  client.Reader // the manager's cache, for handlers of events
 	defined defined.Kinds
 }
@@ -72,6 +75,11 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	made, err := b.Build(c)
 	if err != nil {
 		return err
+	}
+	if c.Elsewhere != nil {
+		if err := mgr.Add(&follower{Controller: c, watches: made}); err != nil {
+			return fmt.Errorf("follow the kinds of other servers: %w", err)
+		}
 	}
 	return c.follow(mgr, made)
 }
@@ -260,7 +268,8 @@ func (c *Controller) find(ctx context.Context, from client.Reader, opts ...clien
 			out = append(out, found{item{gvk, client.ObjectKeyFromObject(d), d.UID}, d})
 		}
 	}
-	return out, nil
+	others, err := c.Elsewhere.find(ctx, opts...)
+	return append(out, others...), err
 }
 
 func blocks(d *metav1.PartialObjectMetadata, owner types.UID) bool {

@@ -41,6 +41,9 @@ type Controller struct {
 	// Kinds are all namespaced kinds that the server has of its own; Defined, if not nil, tells those that users have defined.
 	Kinds   []schema.GroupVersionKind
 	Defined func() []schema.GroupVersionKind
+	// Elsewhere, if not nil, tells the namespaced kinds of other API servers that can be listed and deleted, and why of some
+	// servers nothing is known: while that is so, no namespace is empty.
+	Elsewhere func(ctx context.Context) ([]schema.GroupVersionKind, error)
 	// Now is time.Now unless set.
 	Now func() time.Time
 
@@ -105,11 +108,16 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, nil
 	}
 	c.note(req.Name, true) // before the lists: what goes after them brings us back
-	left, failed := c.empty(ctx, ns.Name)
-	if failed == nil && len(left) == 0 {
+	var others []schema.GroupVersionKind
+	var undiscovered error
+	if c.Elsewhere != nil {
+		others, undiscovered = c.Elsewhere(ctx)
+	}
+	left, failed := c.empty(ctx, ns.Name, others)
+	if undiscovered == nil && failed == nil && len(left) == 0 {
 		return reconcile.Result{}, ignoreRace(c.finalize(ctx, ns))
 	}
-	return reconcile.Result{RequeueAfter: audit}, errors.Join(failed, ignoreRace(c.report(ctx, ns, left, failed)))
+	return reconcile.Result{RequeueAfter: audit}, errors.Join(failed, ignoreRace(c.report(ctx, ns, outcome{left, undiscovered, failed})))
 }
 
 // ignoreRace drops errors that mean that somebody else wrote or finished: an event follows.
@@ -121,14 +129,14 @@ func ignoreRace(err error) error {
 }
 
 // empty deletes what is not being deleted yet and returns what is still there afterwards. Pods go first: as long as there are
-// some, nothing else is taken away that they may rely on, such as a network policy (KEP-5080).
-func (c *Controller) empty(ctx context.Context, namespace string) ([]remains, error) {
+// some, nothing else is taken away that they may rely on, such as a network policy (KEP-5080). Others are kinds of other servers.
+func (c *Controller) empty(ctx context.Context, namespace string, others []schema.GroupVersionKind) ([]remains, error) {
 	pods := corev1.SchemeGroupVersion.WithKind("Pod")
 	left, err := c.emptyOf(ctx, namespace, []schema.GroupVersionKind{pods})
 	if err != nil || len(left) > 0 {
 		return left, err
 	}
-	return c.emptyOf(ctx, namespace, c.all())
+	return c.emptyOf(ctx, namespace, slices.Concat(c.all(), others))
 }
 
 func (c *Controller) emptyOf(ctx context.Context, namespace string, kinds []schema.GroupVersionKind) ([]remains, error) {
@@ -206,9 +214,9 @@ func (c *Controller) resource(gvk schema.GroupVersionKind) string {
 	return plural.GroupResource().String()
 }
 
-func (c *Controller) report(ctx context.Context, ns *corev1.Namespace, left []remains, failed error) error {
+func (c *Controller) report(ctx context.Context, ns *corev1.Namespace, o outcome) error {
 	update := ns.DeepCopy()
-	if !setConditions(&update.Status, left, failed, c.now()) {
+	if !setConditions(&update.Status, o, c.now()) {
 		return nil
 	}
 	if err := c.Client.Status().Update(ctx, update); err != nil {

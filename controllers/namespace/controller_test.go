@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -141,5 +142,35 @@ func TestDoesNotFinalizeWhenAListFails(t *testing.T) {
 	c, finalized := setup(interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return broken }}, ending("old"))
 	if _, err := c.Reconcile(t.Context(), request); !errors.Is(err, broken) || len(*finalized) > 0 {
 		t.Errorf("error is %v, finalized %v", err, *finalized)
+	}
+}
+
+// A server that cannot be asked may have content of the namespace.
+func TestWaitsForOtherServers(t *testing.T) {
+	gv := schema.GroupVersion{Group: "things.example.com", Version: "v1"}
+	away := &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{gv: errors.New("away")}}
+	c, finalized := setup(interceptor.Funcs{}, ending("old"), content("old", "a"))
+	c.Elsewhere = func(context.Context) ([]schema.GroupVersionKind, error) { return nil, away }
+	got, err := c.Reconcile(t.Context(), request)
+	if err != nil || got.RequeueAfter == 0 || len(*finalized) > 0 {
+		t.Fatalf("result %+v, %v, finalized %v", got, err, *finalized)
+	}
+	var ns corev1.Namespace
+	if err := c.Client.Get(t.Context(), request.NamespacedName, &ns); err != nil {
+		t.Fatal(err)
+	}
+	cond := ns.Status.Conditions[0]
+	said := fmt.Sprint(cond.Type, " ", cond.Status, " ", cond.Reason, ": ", cond.Message)
+	want := "NamespaceDeletionDiscoveryFailure True DiscoveryFailed: Discovery failed for some groups, 1 failing: " +
+		"unable to retrieve the complete list of server APIs: things.example.com/v1: away"
+	if said != want {
+		t.Errorf("it says %q, want %q", said, want)
+	}
+	if err := c.Client.Get(t.Context(), client.ObjectKey{Namespace: "old", Name: "a"}, &corev1.ConfigMap{}); !apierrors.IsNotFound(err) {
+		t.Errorf("what is known was not deleted: %v", err)
+	}
+	c.Elsewhere = func(context.Context) ([]schema.GroupVersionKind, error) { return nil, nil }
+	if _, err := c.Reconcile(t.Context(), request); err != nil || len(*finalized) != 1 {
+		t.Errorf("afterwards: %v, finalized %v", err, *finalized)
 	}
 }

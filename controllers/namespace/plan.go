@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
 )
 
 // remains are the objects of one kind that are still there.
@@ -28,11 +30,17 @@ func remainsOf(resource string, items []metav1.PartialObjectMetadata) remains {
 	return r
 }
 
+// outcome is what came of emptying a namespace: what is left, why not all kinds are known, and what could not be deleted.
+type outcome struct {
+	left                 []remains
+	undiscovered, failed error
+}
+
 // setConditions says what keeps the namespace, in the words of Kubernetes; false when that was said.
-func setConditions(s *corev1.NamespaceStatus, left []remains, failed error, now time.Time) bool {
+func setConditions(s *corev1.NamespaceStatus, o outcome, now time.Time) bool {
 	var resources, finalizers []string
 	held := map[string]int{}
-	for _, r := range left {
+	for _, r := range o.left {
 		resources = append(resources, fmt.Sprintf("%s has %d resource instances", r.resource, r.count))
 		for f, n := range r.finalizers {
 			held[f] += n
@@ -50,10 +58,14 @@ func setConditions(s *corev1.NamespaceStatus, left []remains, failed error, now 
 		}
 		changed = put(s, c) || changed
 	}
-	set(corev1.NamespaceDeletionDiscoveryFailure, false, "ResourcesDiscovered", "All resources successfully discovered")
+	if o.undiscovered != nil {
+		set(corev1.NamespaceDeletionDiscoveryFailure, true, "DiscoveryFailed", discoveryMessage(o.undiscovered))
+	} else {
+		set(corev1.NamespaceDeletionDiscoveryFailure, false, "ResourcesDiscovered", "All resources successfully discovered")
+	}
 	set(corev1.NamespaceDeletionGVParsingFailure, false, "ParsedGroupVersions", "All legacy kube types successfully parsed")
-	if failed != nil {
-		set(corev1.NamespaceDeletionContentFailure, true, "ContentDeletionFailed", "Failed to delete all resource types, "+failed.Error())
+	if o.failed != nil {
+		set(corev1.NamespaceDeletionContentFailure, true, "ContentDeletionFailed", "Failed to delete all resource types, "+o.failed.Error())
 	} else {
 		set(corev1.NamespaceDeletionContentFailure, false, "ContentDeleted", "All content successfully deleted, may be waiting on finalization")
 	}
@@ -68,6 +80,14 @@ func setConditions(s *corev1.NamespaceStatus, left []remains, failed error, now 
 		set(corev1.NamespaceFinalizersRemaining, false, "ContentHasNoFinalizers", "All content-preserving finalizers finished")
 	}
 	return changed
+}
+
+func discoveryMessage(err error) string {
+	var groups *discovery.ErrGroupDiscoveryFailed
+	if errors.As(err, &groups) {
+		return fmt.Sprintf("Discovery failed for some groups, %d failing: %v", len(groups.Groups), err)
+	}
+	return err.Error()
 }
 
 func put(s *corev1.NamespaceStatus, c corev1.NamespaceCondition) bool {

@@ -37,6 +37,7 @@ type aggregation struct {
 	remotes atomic.Pointer[remotes]
 	// announcing orders those who make the discovery documents anew.
 	announcing sync.Mutex
+	changed    chan struct{} // closed by the next of them, if not nil
 }
 
 // remote is a group version that another API server serves. It never changes; transport and known are shared by those
@@ -146,4 +147,8 @@ func (s *Server) announce() {
 	defer s.aggregation.announcing.Unlock()
 	fresh := newDiscovery(s.Registry, *s.aggregation.remotes.Load())
 	s.discovery.Store(&fresh)
+	if s.aggregation.changed != nil {
+		close(s.aggregation.changed)
+		s.aggregation.changed = nil
+	}
 }

@@ -47,6 +47,8 @@ type Client struct {
 	// User is whom the requests come from; Manager is their field manager.
 	User    user.Info
 	Manager string
+	// Elsewhere is asked for kinds that the registry does not have, those of aggregated API servers; nil when there are none.
+	Elsewhere client.Client
 }
 
 var _ client.WithWatch = (*Client)(nil)
@@ -87,8 +89,14 @@ func (c *Client) GroupVersionKindFor(obj runtime.Object) (schema.GroupVersionKin
 // IsObjectNamespaced implements client.Client.
 func (c *Client) IsObjectNamespaced(obj runtime.Object) (bool, error) {
 	r, err := c.resource(obj)
+	if c.elsewhere(err) {
+		return c.Elsewhere.IsObjectNamespaced(obj)
+	}
 	return err == nil && r.Namespaced, err
 }
+
+// elsewhere tells that another server may know the kind of which err says that it is not known here.
+func (c *Client) elsewhere(err error) bool { return c.Elsewhere != nil && meta.IsNoMatchError(err) }
 
 // resource finds the kind of an object or list, typed or not.
 func (c *Client) resource(obj runtime.Object) (*api.Resource, error) {

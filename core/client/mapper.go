@@ -9,8 +9,14 @@ import (
 	"github.com/gantryio/gantry/core/api"
 )
 
+// Mapping is a RESTMapper that is found anew for each question.
+type Mapping func() meta.RESTMapper
+
+var _ meta.RESTMapper = Mapping(nil)
+
 // Mapper maps the registry's kinds to their URLs, those that users define included. It is safe for concurrent use.
 type Mapper struct {
+	Mapping
 	registry *api.Registry
 
 	mu         sync.Mutex
@@ -21,7 +27,11 @@ type Mapper struct {
 var _ meta.RESTMapper = (*Mapper)(nil)
 
 // NewMapper returns a mapper of what the registry has when it is asked.
-func NewMapper(g *api.Registry) *Mapper { return &Mapper{registry: g} }
+func NewMapper(g *api.Registry) *Mapper {
+	m := &Mapper{registry: g}
+	m.Mapping = m.now
+	return m
+}
 
 // now is the mapper of the kinds that there are at this time.
 func (m *Mapper) now() meta.RESTMapper {
@@ -47,36 +57,36 @@ func mapKinds(g *api.Registry) *meta.DefaultRESTMapper {
 }
 
 // KindFor implements meta.RESTMapper.
-func (m *Mapper) KindFor(gvr schema.GroupVersionResource) (schema.GroupVersionKind, error) {
-	return m.now().KindFor(gvr)
+func (m Mapping) KindFor(gvr schema.GroupVersionResource) (schema.GroupVersionKind, error) {
+	return m().KindFor(gvr)
 }
 
 // KindsFor implements meta.RESTMapper.
-func (m *Mapper) KindsFor(gvr schema.GroupVersionResource) ([]schema.GroupVersionKind, error) {
-	return m.now().KindsFor(gvr)
+func (m Mapping) KindsFor(gvr schema.GroupVersionResource) ([]schema.GroupVersionKind, error) {
+	return m().KindsFor(gvr)
 }
 
 // ResourceFor implements meta.RESTMapper.
-func (m *Mapper) ResourceFor(gvr schema.GroupVersionResource) (schema.GroupVersionResource, error) {
-	return m.now().ResourceFor(gvr)
+func (m Mapping) ResourceFor(gvr schema.GroupVersionResource) (schema.GroupVersionResource, error) {
+	return m().ResourceFor(gvr)
 }
 
 // ResourcesFor implements meta.RESTMapper.
-func (m *Mapper) ResourcesFor(gvr schema.GroupVersionResource) ([]schema.GroupVersionResource, error) {
-	return m.now().ResourcesFor(gvr)
+func (m Mapping) ResourcesFor(gvr schema.GroupVersionResource) ([]schema.GroupVersionResource, error) {
+	return m().ResourcesFor(gvr)
 }
 
 // RESTMapping implements meta.RESTMapper.
-func (m *Mapper) RESTMapping(gk schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
-	return m.now().RESTMapping(gk, versions...)
+func (m Mapping) RESTMapping(gk schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
+	return m().RESTMapping(gk, versions...)
 }
 
 // RESTMappings implements meta.RESTMapper.
-func (m *Mapper) RESTMappings(gk schema.GroupKind, versions ...string) ([]*meta.RESTMapping, error) {
-	return m.now().RESTMappings(gk, versions...)
+func (m Mapping) RESTMappings(gk schema.GroupKind, versions ...string) ([]*meta.RESTMapping, error) {
+	return m().RESTMappings(gk, versions...)
 }
 
 // ResourceSingularizer implements meta.RESTMapper.
-func (m *Mapper) ResourceSingularizer(resource string) (string, error) {
-	return m.now().ResourceSingularizer(resource)
+func (m Mapping) ResourceSingularizer(resource string) (string, error) {
+	return m().ResourceSingularizer(resource)
 }

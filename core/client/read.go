@@ -20,7 +20,11 @@ import (
 
 // Get implements client.Reader.
 func (c *Client) Get(ctx context.Context, key types.NamespacedName, out client.Object, _ ...client.GetOption) error {
-	if r, err := c.resource(out); err == nil && r.Computed {
+	r, err := c.resource(out)
+	switch {
+	case c.elsewhere(err):
+		return c.Elsewhere.Get(ctx, key, out)
+	case err == nil && r.Computed:
 		return c.getComputed(ctx, r, key, out)
 	}
 	if err := c.Cache.Latest(ctx); err != nil {
@@ -46,7 +50,11 @@ func get(g *api.Registry, from *cache.Cache, key types.NamespacedName, out clien
 
 // List implements client.Reader. Items share everything below their first level with the cache.
 func (c *Client) List(ctx context.Context, out client.ObjectList, opts ...client.ListOption) error {
-	if r, err := c.resource(out); err == nil && r.Computed {
+	r, err := c.resource(out)
+	switch {
+	case c.elsewhere(err):
+		return c.Elsewhere.List(ctx, out, opts...)
+	case err == nil && r.Computed:
 		return c.listComputed(ctx, r, out, opts)
 	}
 	if err := c.Cache.Latest(ctx); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -66,6 +67,9 @@ func (c *Client) update(ctx context.Context, obj, body client.Object, subresourc
 
 // Patch implements client.Writer.
 func (c *Client) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+	if _, err := c.resource(obj); c.elsewhere(err) {
+		return c.Elsewhere.Patch(ctx, obj, patch, opts...)
+	}
 	o := (&client.PatchOptions{}).ApplyOptions(opts)
 	return c.patch(ctx, obj, obj, patch, "", o)
 }
@@ -130,6 +134,9 @@ func (c *Client) apply(ctx context.Context, obj runtime.ApplyConfiguration, subr
 // Delete implements client.Writer.
 func (c *Client) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
 	r, err := c.resource(obj)
+	if c.elsewhere(err) {
+		return c.Elsewhere.Delete(ctx, untyped(obj), opts...)
+	}
 	if err != nil {
 		return err
 	}
@@ -138,6 +145,19 @@ func (c *Client) Delete(ctx context.Context, obj client.Object, opts ...client.D
 	withOptions(q, o.DryRun, "")
 	_, _, err = c.Server.Delete(ctx, q, o.AsDeleteOptions())
 	return err
+}
+
+// untyped names an object of which only the metadata is known: controller-runtime reads the answer to a deletion as the type that it
+// is given, and fails, when the deletion has been done, for a kind that has none.
+func untyped(obj client.Object) client.Object {
+	if _, partial := obj.(*metav1.PartialObjectMetadata); !partial {
+		return obj
+	}
+	out := &unstructured.Unstructured{}
+	out.SetGroupVersionKind(obj.GetObjectKind().GroupVersionKind())
+	out.SetNamespace(obj.GetNamespace())
+	out.SetName(obj.GetName())
+	return out
 }
 
 // DeleteAllOf implements client.Writer.

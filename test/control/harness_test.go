@@ -172,6 +172,7 @@ func (c *cluster) manager() manager.Manager {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	elsewhere := c.openElsewhere()
 	recorder := client.NewRecorder(c.ctx, c.Client, "test", "")
 	var kinds, namespaced []schema.GroupVersionKind
 	var counted []resourcequota.Kind
@@ -198,14 +199,14 @@ func (c *cluster) manager() manager.Manager {
 			Client: c.As("horizontal-pod-autoscaler"), Recorder: recorder, Metrics: c.figures(mgr.GetRESTMapper()),
 			Settings: horizontalpodautoscaler.Settings{Sync: 20 * time.Millisecond, CPUInitialization: time.Nanosecond, Stabilization: 500 * time.Millisecond},
 		},
-		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced, Defined: c.defined},
+		&namespace.Controller{Client: c.As("namespace-controller"), Kinds: namespaced, Defined: c.defined, Elsewhere: c.namespacedElsewhere},
 		&customresource.Controller{Client: c.Client, Now: time.Now},
 		&storageversionmigration.Controller{Client: c.Client, Stored: c.registry.StoredKind, Now: time.Now},
 		&servicecidr.Ranges{Client: c.As("service-cidrs-controller"), Now: c.clock},
 		&servicecidr.Addresses{Client: c.As("ipaddress-controller"), Recorder: recorder, Now: c.clock},
 		&certificatesigning.Controller{Client: c.Client, Now: time.Now, Sign: c.authority.SignRequest},
 		&serviceaccount.Controller{Client: c.As("serviceaccount-controller"), CA: []byte("certificate")},
-		&garbage.Controller{Client: c.As("garbage-controller"), Recorder: recorder, Kinds: kinds},
+		&garbage.Controller{Client: c.As("garbage-controller"), Recorder: recorder, Kinds: kinds, Elsewhere: elsewhere},
 		&resourcequota.Controller{Client: c.As("resourcequota-controller"), Kinds: counted, UnderWay: c.quotas.UnderWay},
 		&apiservice.Controller{Client: c.Client, Now: time.Now, Builtin: c.registry.GroupVersions(), Check: c.server.CheckAPIService},
 		&storageprotection.Controller{Client: c.As("storage-protection-controller")},
