@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -187,6 +188,8 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 		OpenAPI:       openapi.Handler{},
 		Audit:         s.auditLog,
 		Metrics:       append(dns.Metrics(), pluginhost.Calls),
+		Figures:       prometheus.GathererFunc(gatherControllers),
+		StorageSize:   s.store.Size,
 		MaxInFlight:   s.inflight,
 		GitVersion:    gitVersion(),
 		Checks: []apiserver.Check{

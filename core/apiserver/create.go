@@ -172,6 +172,10 @@ func (s *Server) write(ctx context.Context, q *api.Request, obj api.Object, revi
 	}
 	expected := s.Cache.Expect(key, value, obj)
 	defer expected.Drop()
+	begun, operation := time.Now(), "update"
+	if revision == 0 {
+		operation = "create"
+	}
 	if len(with) > 0 {
 		defer s.expect(with)()
 		_, err = s.commit(ctx, store.Change{Key: key, Value: value, Revision: revision}, with)
@@ -183,6 +187,7 @@ func (s *Server) write(ctx context.Context, q *api.Request, obj api.Object, revi
 	} else {
 		_, err = s.Store.Update(ctx, key, value, revision, r.TTLSeconds)
 	}
+	s.figures.stored(operation, r.Group, r.Plural, begun, err)
 	if err != nil {
 		return nil, storeError(q, err)
 	}

@@ -145,11 +145,13 @@ func (s *Server) remove(ctx context.Context, q *api.Request, obj api.Object, rev
 		return nil, err
 	}
 	var deleted int64
+	begun := time.Now()
 	if len(with) > 0 {
 		deleted, err = s.commit(ctx, store.Change{Key: q.Key(), Revision: revision}, with)
 	} else {
 		deleted, err = s.Store.Delete(ctx, q.Key(), revision)
 	}
+	s.figures.stored("delete", q.Resource.Group, q.Resource.Plural, begun, err)
 	if err != nil {
 		return nil, storeError(q, err)
 	}

@@ -46,6 +46,7 @@ type call struct {
 	ticket   fairness.Ticket
 	overload *overload // nil for requests that are not limited
 	record   *auditlog.Record
+	reply    reply
 }
 
 // chain is what every request goes through before its handler.
@@ -128,6 +129,11 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 	if c != nil {
 		c.q.Warn = (&warnings{header: w.Header()}).add
 		c.record = s.recordOf(w)
+		c.reply.ResponseWriter = w
+		w = &c.reply
+		if c.verb != "" || c.asksOptions() {
+			defer s.count(c, time.Now())
+		}
 	}
 	if err == nil {
 		if !c.enter(s, w, limited) {
@@ -142,8 +148,10 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 	}
 	if text := c.q.Spoken().Deprecated; text != "" {
 		c.q.Warn(text)
+		s.figures.deprecated.WithLabelValues(c.q.Spoken().Group, c.q.Spoken().Version, c.q.Spoken().Plural, c.q.Subresource, "").Set(1)
 	}
 	if c.verb == "watch" || c.connects() {
+		defer s.figures.lasting(c.key())()
 		s.serve(w, c)
 		return
 	}
@@ -370,8 +378,6 @@ func (s *Server) allowed(ctx context.Context, a *authorizer.AttributesRecord) er
 
 // serve runs the verb.
 func (s *Server) serve(w http.ResponseWriter, c *call) {
-	r := c.q.Resource
-	s.requests.WithLabelValues(c.verb, c.q.Spoken().Group, c.q.Spoken().Version, r.Plural, c.q.Subresource).Inc()
 	switch {
 	case c.sub != nil:
 		s.serveSub(w, c)

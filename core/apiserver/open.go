@@ -44,7 +44,9 @@ func (s *Server) serveOpen(w http.ResponseWriter, req *http.Request) {
 	s.serveHealth(w, req)
 }
 
-func (s *Server) serveVersion(w http.ResponseWriter) {
+func (s *Server) serveVersion(w http.ResponseWriter) { writeJSON(w, s.version()) }
+
+func (s *Server) version() version.Info {
 	parts := strings.SplitN(strings.TrimPrefix(s.GitVersion, "v"), ".", 3)
 	info := version.Info{
 		GitVersion: s.GitVersion, GoVersion: runtime.Version(), Compiler: runtime.Compiler,
@@ -53,7 +55,7 @@ func (s *Server) serveVersion(w http.ResponseWriter) {
 	if len(parts) == 3 {
 		info.Major, info.Minor = parts[0], parts[1]
 	}
-	writeJSON(w, info)
+	return info
 }
 
 // serveHealth runs all checks, or the one that the path names.

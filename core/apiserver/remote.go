@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -86,7 +87,13 @@ func (s *Server) serveRemote(w http.ResponseWriter, req *http.Request, r *remote
 		s.fail(w, jsonView, err)
 		return
 	}
-	s.requests.WithLabelValues(info.Verb, r.gv.Group, r.gv.Version, info.Resource, info.Subresource).Inc()
+	key := remoteKey(req, r, info)
+	answer := &reply{ResponseWriter: w}
+	w = answer
+	defer func(begun time.Time) { s.figures.ended(key, answer, begun) }(time.Now())
+	if lasting(req, info) {
+		defer s.figures.lasting(key)()
+	}
 	host := ""
 	if r.available {
 		host, err = s.resolve(r.from.Spec.Service)
@@ -112,6 +119,35 @@ func (s *Server) serveRemote(w http.ResponseWriter, req *http.Request, r *remote
 	handler := proxy.NewUpgradeAwareHandler(location, r.transport, true, httpstream.IsUpgradeRequest(req), remoteErrors{})
 	handler.RejectForwardingRedirects = true
 	handler.ServeHTTP(upgrade.Patient(w), out)
+}
+
+// remoteKey is what a request that is passed on is counted as. The names of what others serve are theirs, and not bounded: those that
+// are not known have none.
+func remoteKey(req *http.Request, r *remote, info *request.RequestInfo) requestKey {
+	k := requestKey{verb: req.Method, group: r.gv.Group, version: r.gv.Version, component: "aggregator"}
+	for _, known := range r.announced().Resources {
+		if known.Resource == info.Resource {
+			k.resource = info.Resource
+		}
+	}
+	switch {
+	case info.Verb == "watch" || info.Verb == "list":
+		k.verb = strings.ToUpper(info.Verb)
+	case req.Method == http.MethodHead || req.Method == http.MethodGet:
+		k.verb = http.MethodGet
+	case !slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, req.Method):
+		k.verb = "other"
+	}
+	switch {
+	case !info.IsResourceRequest:
+	case info.Name != "" || info.Verb == "create":
+		k.scope = "resource"
+	case info.Namespace != "":
+		k.scope = "namespace"
+	default:
+		k.scope = "cluster"
+	}
+	return k
 }
 
 // remoteErrors tells of an aggregated API server that did not answer, as Kubernetes does.

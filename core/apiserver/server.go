@@ -75,6 +75,10 @@ type Server struct {
 	Audit *auditlog.Log
 	// Metrics are served beside the server's own.
 	Metrics []prometheus.Collector
+	// Figures are those of the libraries that the process uses, which are served as well; nil for none.
+	Figures prometheus.Gatherer
+	// StorageSize tells how many bytes the store's database has; nil tells nothing.
+	StorageSize func(ctx context.Context) (int64, error)
 
 	managed     managers
 	discovery   atomic.Pointer[discovery]
@@ -89,7 +93,7 @@ type Server struct {
 	overload    overload
 	workers     workers
 	meter       usage.Meter
-	requests    *prometheus.CounterVec
+	figures     *figures
 	metrics     http.Handler
 	handler     http.Handler
 }
@@ -111,7 +115,7 @@ func (s *Server) Init() {
 	s.conversions = sync.OnceValues(func() (*webhookutil.ClientManager, error) { return newConversionClients(s) })
 	s.internals, s.externals = s.Admission.Internals(), s.Admission.Externals()
 	s.meter = usage.Meter{Agents: s.Agents, Address: agentAddress}
-	s.requests = newRequestCounter()
+	s.figures = newFigures()
 	s.metrics = s.metricsHandler()
 	s.handler = s.chain()
 }

@@ -49,7 +49,14 @@ func (s *Server) serveWatch(w http.ResponseWriter, c *call) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, o.Timeout)
 	defer cancel()
-	f := &frames{c: c, out: w, control: http.NewResponseController(w)}
+	spoken := c.q.Spoken()
+	f := &frames{c: c, out: w, control: http.NewResponseController(w), figures: s.figures.watch(spoken.Group, spoken.Version, spoken.Plural)}
+	if initial := o.InitialEvents; initial != nil && *initial {
+		key, begun := c.key(), time.Now()
+		f.listed = func() {
+			s.figures.listing.WithLabelValues(key.group, key.version, key.resource, key.scope).Observe(time.Since(begun).Seconds())
+		}
+	}
 	f.begin()
 	if !running.Ready() {
 		c.ticket.Leave()
@@ -64,6 +71,8 @@ type frames struct {
 	control *http.ResponseController
 	buf     []byte
 	tables  int
+	figures *watchFigures
+	listed  func() // once, when the initial list is sent; nil for nothing
 }
 
 func (f *frames) begin() {
@@ -130,6 +139,9 @@ func (f *frames) flush() error {
 func (f *frames) event(ev *WatchEvent) error {
 	if ev.Type == watch.Bookmark {
 		f.bookmark(ev)
+		if ev.InitialEnd && f.listed != nil {
+			f.listed()
+		}
 		return nil
 	}
 	entry, err := shown(f.c.ctx, f.c.q, ev.Entry)
@@ -191,6 +203,8 @@ func (v view) plain() view {
 }
 
 func (f *frames) frame(kind watch.EventType, data []byte) {
+	f.figures.events.Inc()
+	f.figures.sizes.Observe(float64(len(data)))
 	if f.c.view.format == typeCBOR {
 		if event, err := cborFrame(kind, data); err == nil {
 			f.buf = append(f.buf, event...)
