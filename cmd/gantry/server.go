@@ -138,6 +138,9 @@ func (s *server) open(ctx context.Context) (err error) {
 			s.close()
 		}
 	}()
+	if s.isNew() {
+		go apiserver.Warm() // the bootstrap objects are written first of all
+	}
 	if s.store, err = openStore(ctx, s.config); err != nil {
 		return err
 	}
@@ -158,6 +161,12 @@ func (s *server) open(ctx context.Context) (err error) {
 		s.api.Authenticator, s.api.Issuers = append(auth.Any{issuers}, s.api.Authenticator), issuers
 	}
 	return s.writeKubeconfig()
+}
+
+// isNew tells that the store has to be filled, as far as that can be known before it is opened.
+func (s *server) isNew() bool {
+	_, err := os.Stat(s.path("etcd"))
+	return len(s.etcdEndpoints) == 0 && os.IsNotExist(err)
 }
 
 func (s *server) close() {
@@ -305,6 +314,7 @@ func (s *server) serve(ctx context.Context) error {
 	go func() { failed <- srv.ServeTLS(apiserver.Gather(s.listener), "", "") }()
 	slog.Info("API is served", "address", s.listener.Addr())
 	close(s.ready)
+	go apiserver.Warm()
 	select {
 	case err := <-failed:
 		stopRequests(err)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -34,38 +33,7 @@ func (r *Resource) EncodeStored(obj Object) ([]byte, error) {
 	if !r.HasProtobuf {
 		return fastjson.Append(nil, obj)
 	}
-	raw, err := MarshalProtobuf(obj)
-	if err != nil {
-		return nil, err
-	}
-	return r.Envelope(raw), nil
-}
-
-// Envelope wraps a protobuf message of this kind as it is sent alone.
-func (r *Resource) Envelope(raw []byte) []byte {
-	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: r.APIVersion(), Kind: r.Kind}}
-	return Envelope(&u, raw)
-}
-
-// Envelope wraps a protobuf message; u carries its type.
-func Envelope(u *runtime.Unknown, raw []byte) []byte {
-	u.Raw = raw
-	out := make([]byte, len(ProtobufPrefix)+u.Size())
-	copy(out, ProtobufPrefix)
-	if _, err := u.MarshalToSizedBuffer(out[len(ProtobufPrefix):]); err != nil {
-		panic(fmt.Sprintf("marshal envelope of %s: %v", u.Kind, err)) // a buffer of its own size cannot fail
-	}
-	return out
-}
-
-// EnvelopeAround returns what Envelope puts before and behind a message of that size, for who does not have it in one piece.
-func EnvelopeAround(u *runtime.Unknown, size int) (before, after []byte) {
-	u.Raw = []byte{}
-	both := Envelope(u, u.Raw)
-	// An empty message is its field's number and a length of one byte, 0, before the two fields that come last and are empty.
-	const last = 4
-	before, after = both[:len(both)-last-1:len(both)-last-1], both[len(both)-last:]
-	return binary.AppendUvarint(before, uint64(size)), after
+	return enveloped(&runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: r.APIVersion(), Kind: r.Kind}}, obj)
 }
 
 // DecodeStored reads what EncodeStored or a kube-apiserver wrote, protobuf or JSON, and defaults it. former tells that it was
@@ -92,16 +60,16 @@ func (r *Resource) decodeStored(data []byte) (obj Object, former bool, err error
 	if !protobuf {
 		return r.decodeStoredJSON(data)
 	}
-	var u runtime.Unknown
-	if err := u.Unmarshal(raw); err != nil {
+	version, message, err := opened(raw)
+	if err != nil {
 		return nil, false, err
 	}
-	as, former, err := r.writtenAs(u.APIVersion)
+	as, former, err := r.writtenAs(version)
 	if err != nil {
 		return nil, false, err
 	}
 	obj = as.new()
-	if err := UnmarshalProtobuf(u.Raw, obj); err != nil {
+	if err := UnmarshalProtobuf(message, obj); err != nil {
 		return nil, false, err
 	}
 	obj, err = as.read(obj)

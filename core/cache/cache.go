@@ -7,12 +7,10 @@
 package cache
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,49 +121,6 @@ func (c *Cache) follow(ctx context.Context) error {
 	return err
 }
 
-// load replaces the content by that of the store. Entries whose revision is unchanged are kept.
-func (c *Cache) load(ctx context.Context) error {
-	c.applying.Lock()
-	defer c.applying.Unlock()
-	found := map[*Collection]map[string]bool{}
-	var changed []arrival
-	revision, err := c.store.List(ctx, root, func(kv store.KV) error {
-		col := c.owner(kv.Key)
-		if col == nil {
-			return nil
-		}
-		if found[col] == nil {
-			found[col] = map[string]bool{}
-		}
-		found[col][kv.Key] = true
-		if have := col.Get(kv.Key); have == nil || have.Revision != kv.Revision {
-			// What is stored is not kept until all of it has been read: that would take as much memory as what it becomes.
-			if a, ok := c.arrive(store.Event{KV: kv}); ok {
-				changed = append(changed, a)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("load the cache: %w", err)
-	}
-	for _, col := range *c.collections.Load() {
-		// What happened before is not known in full: a watch may go on from here on only.
-		col.forget(revision)
-		for _, e := range col.Snapshot().All() {
-			if !found[col][e.Key] {
-				changed = append(changed, arrival{col: col, key: e.Key, revision: revision - 1})
-			}
-		}
-	}
-	slices.SortStableFunc(changed, func(a, b arrival) int { return cmp.Compare(a.revision, b.revision) })
-	for _, a := range changed {
-		a.settle()
-	}
-	c.advance(revision)
-	return nil
-}
-
 // owner finds the collection of a key by its longest prefix: /registry/services/specs/… is two deep.
 func (c *Cache) owner(key string) *Collection {
 	rest, all := strings.TrimPrefix(key, root), *c.collections.Load()
@@ -191,56 +146,9 @@ func (c *Cache) apply(events []store.Event, seen int64) error {
 }
 
 func (c *Cache) applyOne(e store.Event) {
-	if a, ok := c.arrive(e); ok {
+	if a, ok := c.meet(e); ok && a.decode(e.Value) {
+		a.join()
 		a.settle()
-	}
-}
-
-// arrival is an event from the store that is about to be taken up.
-type arrival struct {
-	col      *Collection
-	key      string
-	revision int64
-	entry    *Entry // nil for a deletion
-	met      []*Expectation
-}
-
-// arrive reads an event and returns false for one that is not to be taken up.
-func (c *Cache) arrive(e store.Event) (arrival, bool) {
-	a := arrival{col: c.owner(e.Key), key: e.Key, revision: e.Revision}
-	if a.col == nil || e.Revision <= a.col.loaded {
-		return a, false
-	}
-	if e.Deleted {
-		return a, true
-	}
-	a.met = c.expected.take(e.Key, e.Value)
-	a.entry = &Entry{Key: e.Key, Revision: e.Revision}
-	if len(a.met) > 0 {
-		a.entry.Object = a.met[0].obj
-	} else {
-		obj, former, err := a.col.kind().DecodeStored(e.Value)
-		if err != nil {
-			// One object that cannot be read must not take the others with it.
-			slog.Error("cannot decode a stored object", "key", e.Key, "revision", e.Revision, "err", err)
-			return a, false
-		}
-		a.entry.Object, a.entry.Former = obj, former
-		a.col.join(a.entry)
-	}
-	a.entry.Object.SetResourceVersion(formatRevision(e.Revision))
-	return a, true
-}
-
-// settle puts what has arrived where readers and watchers see it, and tells who waits for it.
-func (a *arrival) settle() {
-	if a.entry == nil {
-		a.col.remove(a.key, a.revision)
-		return
-	}
-	a.col.put(a.entry)
-	for _, x := range a.met {
-		x.done <- a.entry
 	}
 }
 

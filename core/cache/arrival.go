@@ -1,0 +1,194 @@
+package cache
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+
+	"github.com/gantryio/gantry/core/store"
+)
+
+// arrival is an event from the store that is about to be taken up.
+type arrival struct {
+	col      *Collection
+	key      string
+	revision int64
+	entry    *Entry // nil for a deletion
+	met      []*Expectation
+	decoded  bool // it was not expected
+}
+
+// meet returns what an event is about, and false when it is not to be taken up.
+func (c *Cache) meet(e store.Event) (arrival, bool) {
+	a := arrival{col: c.owner(e.Key), key: e.Key, revision: e.Revision}
+	if a.col == nil || e.Revision <= a.col.loaded {
+		return a, false
+	}
+	if e.Deleted {
+		return a, true
+	}
+	a.met = c.expected.take(e.Key, e.Value)
+	a.entry = &Entry{Key: e.Key, Revision: e.Revision}
+	if len(a.met) > 0 {
+		a.entry.Object = a.met[0].obj
+	}
+	return a, true
+}
+
+// decode reads the object, unless it is one that was expected, and returns false when it cannot be read. It may be called for several
+// arrivals at the same time.
+func (a *arrival) decode(value []byte) bool {
+	if a.entry == nil || a.entry.Object != nil {
+		return true
+	}
+	obj, former, err := a.col.kind().DecodeStored(value)
+	if err != nil {
+		// One object that cannot be read must not take the others with it.
+		slog.Error("cannot decode a stored object", "key", a.key, "revision", a.revision, "err", err)
+		return false
+	}
+	a.entry.Object, a.entry.Former, a.decoded = obj, former, true
+	return true
+}
+
+// join finds the object its place in memory and gives it its revision.
+func (a *arrival) join() {
+	if a.entry == nil {
+		return
+	}
+	if a.decoded {
+		a.col.join(a.entry)
+	}
+	a.entry.Object.SetResourceVersion(formatRevision(a.revision))
+}
+
+// settle puts what has arrived where readers and watchers see it, and tells who waits for it.
+func (a *arrival) settle() {
+	if a.entry == nil {
+		a.col.remove(a.key, a.revision)
+		return
+	}
+	a.col.put(a.entry)
+	for _, x := range a.met {
+		x.done <- a.entry
+	}
+}
+
+// load replaces the content by that of the store. Entries whose revision is unchanged are kept.
+func (c *Cache) load(ctx context.Context) error {
+	c.applying.Lock()
+	defer c.applying.Unlock()
+	found := map[*Collection]map[string]bool{}
+	changed := decoding{ahead: runtime.GOMAXPROCS(0)}
+	revision, err := c.store.List(ctx, root, func(kv store.KV) error {
+		col := c.owner(kv.Key)
+		if col == nil {
+			return nil
+		}
+		if found[col] == nil {
+			found[col] = map[string]bool{}
+		}
+		found[col][kv.Key] = true
+		if have := col.Get(kv.Key); have == nil || have.Revision != kv.Revision {
+			if a, ok := c.meet(store.Event{KV: kv}); ok {
+				changed.add(a, kv.Value)
+			}
+		}
+		return nil
+	})
+	arrived := changed.all()
+	if err != nil {
+		return fmt.Errorf("load the cache: %w", err)
+	}
+	for _, col := range *c.collections.Load() {
+		// What happened before is not known in full: a watch may go on from here on only.
+		col.forget(revision)
+		for _, e := range col.Snapshot().All() {
+			if !found[col][e.Key] {
+				arrived = append(arrived, arrival{col: col, key: e.Key, revision: revision - 1})
+			}
+		}
+	}
+	slices.SortStableFunc(arrived, func(a, b arrival) int { return cmp.Compare(a.revision, b.revision) })
+	for _, a := range arrived {
+		a.settle()
+	}
+	c.advance(revision)
+	return nil
+}
+
+// decoding decodes what is added on several goroutines while more is being read. What is stored is not kept until all of it has
+// been read, for that would take as much memory as what it becomes.
+type decoding struct {
+	ahead   int // batches that are decoded at the same time
+	filling *batch
+	running []*batch // in the order in which they were added
+	out     []arrival
+}
+
+const batchSize = 128
+
+// batch is what one goroutine decodes.
+type batch struct {
+	arrivals []arrival
+	values   [][]byte
+	readable []bool
+	done     chan struct{}
+}
+
+func (b *batch) decode() {
+	for i := range b.arrivals {
+		b.readable[i] = b.arrivals[i].decode(b.values[i])
+	}
+	b.values = nil
+	close(b.done)
+}
+
+func (d *decoding) add(a arrival, value []byte) {
+	if d.filling == nil {
+		d.filling = &batch{done: make(chan struct{})}
+	}
+	b := d.filling
+	b.arrivals, b.values = append(b.arrivals, a), append(b.values, value)
+	if len(b.arrivals) == batchSize {
+		d.start()
+	}
+}
+
+func (d *decoding) start() {
+	b := d.filling
+	d.filling = nil
+	b.readable = make([]bool, len(b.arrivals))
+	d.running = append(d.running, b)
+	go b.decode()
+	if len(d.running) > d.ahead {
+		d.finish()
+	}
+}
+
+// finish waits for the oldest batch.
+func (d *decoding) finish() {
+	b := d.running[0]
+	d.running = d.running[1:]
+	<-b.done
+	for i := range b.arrivals {
+		if b.readable[i] {
+			b.arrivals[i].join()
+			d.out = append(d.out, b.arrivals[i])
+		}
+	}
+}
+
+// all returns what could be decoded, in the order in which it was added.
+func (d *decoding) all() []arrival {
+	if d.filling != nil {
+		d.start()
+	}
+	for len(d.running) > 0 {
+		d.finish()
+	}
+	return d.out
+}
