@@ -202,21 +202,13 @@ func (s *Server) track(q *api.Request, obj, old api.Object) error {
 
 // trackQuickly does without the library, unless the write is an unusual one.
 func (s *Server) trackQuickly(q *api.Request, obj, old api.Object) bool {
-	subresource := managedSubresource(q)
-	if q.Spoken() != q.Resource.Stored() || subresource != "" && subresource != "status" {
-		return false
-	}
-	known := s.managed.shapesOf(q.Resource)
-	shape := known.object
-	if subresource == "status" {
-		shape = known.status
-	}
+	subresource, shape := managedSubresource(q), s.shapeFor(q)
 	if shape == nil {
 		return false
 	}
 	creates := old == nil
 	if creates {
-		old = known.empty
+		old = s.managed.shapesOf(q.Resource).empty
 	}
 	entries := old.GetManagedFields()
 	// Those that a client sends along with the object count, but not those along with its status.
@@ -230,6 +222,19 @@ func (s *Server) trackQuickly(q *api.Request, obj, old api.Object) bool {
 		obj.SetManagedFields(updated)
 	}
 	return ok
+}
+
+// shapeFor is what a write may set; nil where the library has to say.
+func (s *Server) shapeFor(q *api.Request) *ownership.Shape {
+	subresource := managedSubresource(q)
+	if q.Spoken() != q.Resource.Stored() || subresource != "" && subresource != "status" {
+		return nil
+	}
+	if known := s.managed.shapesOf(q.Resource); subresource == "" {
+		return known.object
+	} else {
+		return known.status
+	}
 }
 
 // wholeSeconds makes the times of managedFields what the store will return.

@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +9,6 @@ import (
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/mergepatch"
@@ -134,105 +131,6 @@ func runJSONPatch(original, data []byte) ([]byte, error) {
 		return nil, errUnprocessable(err)
 	}
 	return out, nil
-}
-
-// apply is server-side apply.
-func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache.Entry, bool, error) {
-	if q.Manager == "" {
-		return nil, false, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("PatchOptions").GroupKind(), "", field.ErrorList{
-			field.Required(field.NewPath("fieldManager"), "is required for apply patch"),
-		})
-	}
-	wanted, unknown, err := decodeApplied(q, &p)
-	if err != nil {
-		return nil, false, err
-	}
-	managers, err := s.managed.of(q.Spoken(), managedSubresource(q))
-	if err != nil {
-		return nil, false, apierrors.NewInternalError(err)
-	}
-	merge := func(live api.Object) (api.Object, error) {
-		merged, err := managers.Apply(live, wanted.DeepCopy(), q.Manager, p.Force)
-		if err != nil {
-			return nil, applyError(err)
-		}
-		obj, ok := merged.(api.Object)
-		if !ok {
-			return nil, apierrors.NewInternalError(fmt.Errorf("apply made a %T", merged))
-		}
-		wholeSeconds(obj)
-		return obj, nil
-	}
-	empty := q.Resource.New()
-	q.Resource.SetType(empty)
-	if unknown != nil {
-		// What the schema does not know fails as such, as in Kubernetes, and only the rest as what is not to be decoded.
-		if _, err := merge(empty); err != nil {
-			return nil, false, err
-		}
-		return nil, false, unknown
-	}
-	applied := *q
-	applied.Applied = true
-	entry, err := s.modify(ctx, &applied, func(_ context.Context, current api.Object) (api.Object, error) {
-		obj, err := merge(current.DeepCopyObject().(api.Object))
-		if err == nil && wanted.GetResourceVersion() == "" {
-			obj.SetResourceVersion("")
-		}
-		return obj, err
-	})
-	if !apierrors.IsNotFound(err) || q.Subresource != "" || wanted.GetUID() != "" || wanted.GetResourceVersion() != "" {
-		return entry, false, err
-	}
-	obj, err := merge(empty)
-	if err != nil {
-		return nil, false, err
-	}
-	entry, err = s.Create(ctx, &applied, obj)
-	return entry, true, err
-}
-
-// decodeApplied returns what is applied. For a defined kind, whose objects may be anything, it returns apart that fields are
-// unknown.
-func decodeApplied(q *api.Request, p *api.Patch) (wanted *unstructured.Unstructured, unknown, err error) {
-	// Clients send JSON, which is YAML as well, but is read sooner as what it is. What is not plainly right is left to what follows.
-	if !q.Resource.Custom() && bytes.HasPrefix(p.Data, []byte("{")) &&
-		decodeJSON(p.Data, q.Spoken().New(), targetOf(q.Spoken()), api.ValidationStrict, nil) == nil {
-		wanted, err = namedInURL(q, p.Data)
-		return wanted, nil, err
-	}
-	data, err := toJSON(p.Data, p.Validation, q.Warn)
-	if err != nil {
-		return nil, nil, err
-	}
-	// The typed form says which fields there are; the untyped one, which were given.
-	unknown = decodeJSON(data, q.Spoken().New(), targetOf(q.Spoken()), p.Validation, q.Warn)
-	if unknown != nil && !q.Resource.Custom() {
-		return nil, nil, unknown
-	}
-	wanted, err = namedInURL(q, data)
-	return wanted, unknown, err
-}
-
-// namedInURL reads an object that may leave out its name and namespace, but not give others than the URL.
-func namedInURL(q *api.Request, data []byte) (*unstructured.Unstructured, error) {
-	wanted := &unstructured.Unstructured{}
-	if err := wanted.UnmarshalJSON(data); err != nil {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
-	}
-	if wanted.GetName() == "" {
-		wanted.SetName(q.Name)
-	}
-	if wanted.GetName() != q.Name {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("metadata.name (%s) must be equal to the name on the URL (%s)", wanted.GetName(), q.Name))
-	}
-	if q.Resource.Namespaced && wanted.GetNamespace() == "" {
-		wanted.SetNamespace(q.Namespace)
-	}
-	if wanted.GetNamespace() != q.Namespace && q.Resource.Namespaced {
-		return nil, apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
-	}
-	return wanted, nil
 }
 
 func applyError(err error) error {

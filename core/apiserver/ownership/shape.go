@@ -28,6 +28,7 @@ const (
 type node struct {
 	form   form
 	atomic bool // a leaf that has parts
+	lists  bool // a leaf that has lists in it whose items must not stand there twice
 	fields []nodeField
 	byName map[string]*node // of the fields
 	elem   *node
@@ -105,9 +106,11 @@ func (p *planner) fill(n *node, t reflect.Type, atom schema.Atom) {
 	case value.TypeReflectEntryOf(t).CanConvertToUnstructured():
 		if (atom.Map == nil || atomicMap) && (atom.List == nil || atomicList) {
 			n.form, n.atomic = leaf, atomicMap || atomicList
+			n.lists = n.atomic && p.associative(atom, map[string]bool{})
 		}
 	case t.Kind() == reflect.Struct && atomicMap, t.Kind() == reflect.Map && atomicMap, isList(t) && atomicList:
 		n.form, n.atomic = leaf, true
+		n.lists = p.associative(atom, map[string]bool{})
 	case t.Kind() == reflect.Struct && atom.Map != nil:
 		p.object(n, t, atom.Map)
 	case t.Kind() == reflect.Map && t.Key().Kind() == reflect.String && atom.Map != nil && len(atom.Map.Fields) == 0:
@@ -117,6 +120,24 @@ func (p *planner) fill(n *node, t reflect.Type, atom schema.Atom) {
 	case isScalar(t) && atom.Scalar != nil:
 		n.form = leaf
 	}
+}
+
+// associative tells that there is a list with names for its items anywhere in what has this schema; seen are the types that have been
+// looked at.
+func (p *planner) associative(atom schema.Atom, seen map[string]bool) bool {
+	in := func(ref schema.TypeRef) bool {
+		name := refName(ref)
+		below, ok := p.schema.Resolve(ref)
+		if seen[name] || !ok {
+			return false
+		}
+		seen[name] = true
+		return p.associative(below, seen)
+	}
+	if atom.List != nil && (atom.List.ElementRelationship == schema.Associative || in(atom.List.ElementType)) {
+		return true
+	}
+	return atom.Map != nil && (in(atom.Map.ElementType) || slices.ContainsFunc(atom.Map.Fields, func(f schema.StructField) bool { return in(f.Type) }))
 }
 
 func isList(t reflect.Type) bool {
