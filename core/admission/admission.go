@@ -180,6 +180,7 @@ func Default(objects Reader) Chain {
 		DefaultIngressClass{objects},
 		StorageProtection{},
 		ClaimResize{objects},
+		PodResize{objects},
 		NodeRestriction{},
 	}
 }

@@ -17,7 +17,8 @@ import (
 // limitAnnotation tells what a pod owes to the limit ranges of its namespace.
 const limitAnnotation = "kubernetes.io/limit-ranger"
 
-// LimitRanger gives new pods the defaults of their namespace's limit ranges, and holds pods and claims to them.
+// LimitRanger gives pods that are new or resized the defaults of their namespace's limit ranges, and holds pods and claims to
+// them.
 type LimitRanger struct{ Objects Reader }
 
 var (
@@ -30,7 +31,7 @@ func (LimitRanger) Name() string { return "LimitRanger" }
 
 // Admit implements [Mutator].
 func (p LimitRanger) Admit(ctx context.Context, a *Attributes) error {
-	pod := newPod(a)
+	pod := sizedPod(a)
 	if pod == nil {
 		return nil
 	}
@@ -60,11 +61,11 @@ func (p LimitRanger) Validate(ctx context.Context, a *Attributes) error {
 
 // limitsOf returns the check for what is written, nil for what no limit range is about.
 func limitsOf(a *Attributes) func(*corev1.LimitRangeItem) []error {
+	if pod := sizedPod(a); pod != nil {
+		return func(item *corev1.LimitRangeItem) []error { return checkPod(pod, item) }
+	}
 	if a.Subresource != "" {
 		return nil
-	}
-	if pod := newPod(a); pod != nil {
-		return func(item *corev1.LimitRangeItem) []error { return checkPod(pod, item) }
 	}
 	claim, ok := a.Object.(*corev1.PersistentVolumeClaim)
 	if !ok || a.Old != nil && a.Old.GetDeletionTimestamp() != nil {

@@ -20,6 +20,15 @@ func newPod(a *Attributes) *corev1.Pod {
 	return pod
 }
 
+// sizedPod returns the pod that is being created or resized, nil for other writes.
+func sizedPod(a *Attributes) *corev1.Pod {
+	if a.Operation != Update || a.Subresource != "resize" || a.Old == nil || a.Old.GetDeletionTimestamp() != nil {
+		return newPod(a)
+	}
+	pod, _ := a.Object.(*corev1.Pod)
+	return pod
+}
+
 func refusePod(a *Attributes, format string, args ...any) error {
 	return apierrors.NewForbidden(a.Resource.GroupResource(), a.Object.GetName(), fmt.Errorf(format, args...))
 }

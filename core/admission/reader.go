@@ -57,6 +57,10 @@ func (r Reader) runtimeClass(ctx context.Context, name string) *nodev1.RuntimeCl
 	return get[nodev1.RuntimeClass](ctx, r, nodev1.SchemeGroupVersion.WithResource("runtimeclasses"), "", name)
 }
 
+func (r Reader) node(ctx context.Context, name string) *corev1.Node {
+	return get[corev1.Node](ctx, r, corev1.SchemeGroupVersion.WithResource("nodes"), "", name)
+}
+
 func (r Reader) serviceAccount(ctx context.Context, namespace, name string) *corev1.ServiceAccount {
 	return get[corev1.ServiceAccount](ctx, r, corev1.SchemeGroupVersion.WithResource("serviceaccounts"), namespace, name)
 }

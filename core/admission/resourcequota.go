@@ -112,7 +112,7 @@ func (p *ResourceQuota) concerned(ctx context.Context, a *Attributes, use corev1
 		if p.charged(a, q.UID) || !quota.Matches(q, a.Resource.GroupResource(), a.Object) {
 			continue
 		}
-		if pod, ok := a.Object.(*corev1.Pod); ok && a.Operation == Create {
+		if pod, ok := a.Object.(*corev1.Pod); ok && (a.Operation == Create || a.Subresource == "resize") {
 			if why := quota.Unspoken(q.Status.Hard, pod); why != "" {
 				return nil, refuse("failed quota: %s: %s", q.Name, why)
 			}

@@ -34,7 +34,7 @@ type Kind[T any] struct {
 
 	Subresources Subresources
 	Scale        *Scale[T]
-	// Parts are further subresources by their names, each a part of the status that is written on its own. For "status" only
+	// Parts are further subresources by their names, each a part of the object that is written on its own. For "status" only
 	// Prepare is used.
 	Parts map[string]Part[T]
 	// Generation says that metadata.generation counts the changes of everything but metadata and status.
@@ -107,9 +107,15 @@ const (
 	StatusAndScale = Status | scale
 )
 
-// Part is a subresource that writes a part of the status.
+// Part is a subresource that writes a part of the status, or of the rest.
 type Part[T any] struct {
-	// Prepare leaves of obj's status what the part may change, and of the rest what old has. The spec is old's by then.
+	// Body says that it is a part of everything but metadata and status, and that a change of it counts in the generation.
+	Body bool
+	// Owned are the only fields that a write of the part can own, when it is one of the body: the names of fields from the
+	// object on, and "*" for every element of a list. What is below them is owned as well.
+	Owned [][]string
+	// Prepare leaves of obj what the part may change, and of the rest what old has. Metadata, and the spec or the status,
+	// whichever it is not a part of, are old's by then.
 	Prepare func(obj, old *T)
 	// Validate checks the write.
 	Validate func(obj, old *T) field.ErrorList
@@ -195,7 +201,7 @@ func (k Kind[T]) addHooks(r *Resource) {
 		r.Held = func(o Object) bool { return k.Held(cast[T](o)) }
 	}
 	for name, p := range k.Parts {
-		part := ResourcePart{Prepare: func(o, old Object) { p.Prepare(cast[T](o), cast[T](old)) }}
+		part := ResourcePart{Body: p.Body, Owned: p.Owned, Prepare: func(o, old Object) { p.Prepare(cast[T](o), cast[T](old)) }}
 		if p.Validate != nil {
 			part.Validate = func(o, old Object) field.ErrorList { return p.Validate(cast[T](o), cast[T](old)) }
 		}

@@ -84,11 +84,13 @@ type Resource struct {
 
 // ResourcePart is a [Part] with its type erased.
 type ResourcePart struct {
+	Body     bool
+	Owned    [][]string
 	Prepare  func(obj, old Object)
 	Validate func(obj, old Object) field.ErrorList
 }
 
-// HasPart tells that a subresource is the status or a part of it.
+// HasPart tells that a subresource is the status, or one of [Kind.Parts].
 func (r *Resource) HasPart(subresource string) bool {
 	if subresource == "status" {
 		return r.HasStatus

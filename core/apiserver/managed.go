@@ -148,6 +148,14 @@ func resetPaths(r *api.Resource, subresource string) [][]string {
 
 // resetFields are the resetPaths as the library wants them.
 func resetFields(r *api.Resource, subresource string) map[fieldpath.APIVersion]fieldpath.Filter {
+	both := func(f fieldpath.Filter) map[fieldpath.APIVersion]fieldpath.Filter {
+		return map[fieldpath.APIVersion]fieldpath.Filter{
+			fieldpath.APIVersion(r.APIVersion()): f, fieldpath.APIVersion(r.Stored().APIVersion()): f,
+		}
+	}
+	if part := r.Parts[subresource]; part.Body {
+		return both(fieldpath.NewIncludeMatcherFilter(matchers(part.Owned)...))
+	}
 	paths := resetPaths(r, subresource)
 	if len(paths) == 0 {
 		return nil
@@ -160,10 +168,22 @@ func resetFields(r *api.Resource, subresource string) map[fieldpath.APIVersion]f
 		}
 		set.Insert(at)
 	}
-	return map[fieldpath.APIVersion]fieldpath.Filter{
-		fieldpath.APIVersion(r.APIVersion()):          fieldpath.NewExcludeSetFilter(set),
-		fieldpath.APIVersion(r.Stored().APIVersion()): fieldpath.NewExcludeSetFilter(set),
+	return both(fieldpath.NewExcludeSetFilter(set))
+}
+
+// matchers turns the paths of a [api.Part] into the library's form.
+func matchers(owned [][]string) []*fieldpath.SetMatcher {
+	var out []*fieldpath.SetMatcher
+	for _, path := range owned {
+		parts := make([]any, len(path))
+		for i, name := range path {
+			if parts[i] = name; name == "*" {
+				parts[i] = fieldpath.MatchAnyPathElement()
+			}
+		}
+		out = append(out, fieldpath.MakePrefixMatcherOrDie(parts...))
 	}
+	return out
 }
 
 // defaulter lets the library apply our defaults.

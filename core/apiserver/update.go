@@ -170,19 +170,24 @@ func keepServerFields(r *api.Resource, obj, old api.Object) {
 	obj.SetGeneration(old.GetGeneration())
 }
 
-// separate keeps a write of the object from its status and a write of the status from the rest, then
+// separate keeps a write of the object from its status and a write of the status, or of another part, from the rest, then
 // counts the generation.
 func (s *Server) separate(q *api.Request, obj, old api.Object) {
 	r := q.Resource
+	part, named := r.Parts[q.Subresource]
 	if r.HasPart(q.Subresource) {
-		r.CopyBody(obj, old)
+		if part.Body {
+			r.CopyStatus(obj, old)
+		} else {
+			r.CopyBody(obj, old)
+		}
 		obj.SetOwnerReferences(old.GetOwnerReferences())
 		obj.SetFinalizers(old.GetFinalizers())
-		if !r.StatusMetadata {
+		if part.Body || !r.StatusMetadata {
 			obj.SetLabels(old.GetLabels())
 			obj.SetAnnotations(old.GetAnnotations())
 		}
-		if part, ok := r.Parts[q.Subresource]; ok {
+		if named {
 			part.Prepare(obj, old)
 		}
 	} else if r.HasStatus && !setsStatus(q) {
@@ -191,7 +196,7 @@ func (s *Server) separate(q *api.Request, obj, old api.Object) {
 	if r.Prepare != nil && !setsStatus(q) && q.Subresource != "finalize" {
 		r.Prepare(obj, old)
 	}
-	if r.Generation && !r.HasPart(q.Subresource) && !setsStatus(q) && !r.SameBody(obj, old) {
+	if r.Generation && (part.Body || !r.HasPart(q.Subresource)) && !setsStatus(q) && !r.SameBody(obj, old) {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}
 }

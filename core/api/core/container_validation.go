@@ -202,10 +202,24 @@ func validateResizePolicy(list []corev1.ContainerResizePolicy, restart corev1.Re
 			errs = append(errs, field.Duplicate(at, r.ResourceName))
 		}
 		seen.Insert(r.ResourceName)
-		errs = append(errs, oneOf(r.ResourceName, at.Child("resourceName"), corev1.ResourceCPU, corev1.ResourceMemory)...)
-		errs = append(errs, oneOf(r.RestartPolicy, at.Child("restartPolicy"), corev1.NotRequired, corev1.RestartContainer)...)
-		if restart == corev1.RestartPolicyNever && r.RestartPolicy == corev1.RestartContainer {
-			errs = append(errs, field.Invalid(at, r.RestartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'"))
+		errs = append(errs, oneOf(r.ResourceName, p, corev1.ResourceCPU, corev1.ResourceMemory)...)
+		errs = append(errs, oneOf(r.RestartPolicy, p, corev1.NotRequired, corev1.RestartContainer)...)
+		if restart == corev1.RestartPolicyNever && r.RestartPolicy != corev1.NotRequired {
+			errs = append(errs, field.Invalid(p, r.RestartPolicy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'"))
+		}
+	}
+	return errs
+}
+
+// validateInitResizePolicy refuses what new pods cannot have: an init container that is restarted has not done its work.
+func validateInitResizePolicy(list []corev1.Container, p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i := range list {
+		for j, r := range list[i].ResizePolicy {
+			if r.RestartPolicy == corev1.RestartContainer && !isSidecar(&list[i]) {
+				errs = append(errs, field.Invalid(p.Index(i).Child("resizePolicy").Index(j).Child("restartPolicy"), r.RestartPolicy,
+					"must not be set to 'RestartContainer' for non-sidecar initContainers"))
+			}
 		}
 	}
 	return errs

@@ -12,6 +12,10 @@ import (
 var Pods = api.Kind[corev1.Pod]{
 	Version: "v1", Name: "Pod", Plural: "pods", Short: []string{"po"}, Categories: []string{"all"}, Namespaced: true,
 	Subresources: api.Status, Generation: true, StatusMetadata: true,
+	Parts: map[string]api.Part[corev1.Pod]{
+		"ephemeralcontainers": ephemeralContainers,
+		"resize":              resize,
+	},
 	Default:        DefaultPod,
 	Prepare:        preparePod,
 	Validate:       validatePod,

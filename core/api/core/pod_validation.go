@@ -23,6 +23,7 @@ func validatePod(p, old *corev1.Pod) field.ErrorList {
 	if len(p.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "cannot be set on create"))
 	}
+	errs = append(errs, validateInitResizePolicy(p.Spec.InitContainers, spec.Child("initContainers"))...)
 	if p.Spec.NodeName != "" && len(p.Spec.SchedulingGates) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
@@ -44,11 +45,16 @@ func validatePodWhole(p *corev1.Pod) field.ErrorList {
 func trimmedImages(list []corev1.Container, p *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i := range list {
-		if image := list[i].Image; strings.TrimSpace(image) != image {
-			errs = append(errs, field.Invalid(p.Index(i).Child("image"), image, "must not have leading or trailing whitespace"))
-		}
+		errs = append(errs, trimmedImage(list[i].Image, p.Index(i))...)
 	}
 	return errs
+}
+
+func trimmedImage(image string, p *field.Path) field.ErrorList {
+	if strings.TrimSpace(image) != image {
+		return field.ErrorList{field.Invalid(p.Child("image"), image, "must not have leading or trailing whitespace")}
+	}
+	return nil
 }
 
 // ValidatePodTemplate checks the template of a workload.
@@ -162,40 +168,6 @@ func validateOS(spec *corev1.PodSpec, p *field.Path) field.ErrorList {
 		}{{"hostPID", spec.HostPID}, {"hostIPC", spec.HostIPC}, {"hostUsers", spec.HostUsers != nil}, {"shareProcessNamespace", spec.ShareProcessNamespace != nil}} {
 			if part.set {
 				errs = append(errs, field.Forbidden(p.Child(part.name), "cannot be set for a windows pod"))
-			}
-		}
-	}
-	return errs
-}
-
-// ephemeralContainers have no ports, probes, hooks or resources: they come into a pod that runs.
-func (r *containerRules) ephemeralContainers(names sets.Set[string], p *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	targets := sets.New[string]()
-	for _, list := range [][]corev1.Container{r.spec.Containers, r.spec.InitContainers} {
-		for i := range list {
-			targets.Insert(list[i].Name)
-		}
-	}
-	for i := range r.spec.EphemeralContainers {
-		c, at := asContainer(&r.spec.EphemeralContainers[i]), p.Index(i)
-		errs = append(errs, r.container(&c, names, at)...)
-		if t := r.spec.EphemeralContainers[i].TargetContainerName; t != "" && !targets.Has(t) {
-			errs = append(errs, field.NotFound(at.Child("targetContainerName"), t))
-		}
-		for _, part := range []struct {
-			name string
-			set  bool
-		}{
-			{"ports", len(c.Ports) > 0},
-			{"livenessProbe", c.LivenessProbe != nil},
-			{"readinessProbe", c.ReadinessProbe != nil},
-			{"startupProbe", c.StartupProbe != nil},
-			{"lifecycle", c.Lifecycle != nil},
-			{"resources", len(c.Resources.Limits) > 0 || len(c.Resources.Requests) > 0},
-		} {
-			if part.set {
-				errs = append(errs, field.Forbidden(at.Child(part.name), "cannot be set for an Ephemeral Container"))
 			}
 		}
 	}

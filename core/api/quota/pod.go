@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	podresource "k8s.io/component-helpers/resource"
 )
@@ -21,7 +22,9 @@ func podUsage(out corev1.ResourceList, pod *corev1.Pod) {
 		return
 	}
 	out[corev1.ResourcePods] = one()
-	requests := podresource.PodRequests(pod, podresource.PodResourcesOptions{UseStatusResources: true})
+	requests := podresource.PodRequests(pod, podresource.PodResourcesOptions{
+		UseStatusResources: true, InPlacePodLevelResourcesVerticalScalingEnabled: true,
+	})
 	addCompute(out, requests, podresource.PodLimits(pod, podresource.PodResourcesOptions{}))
 }
 
@@ -32,6 +35,22 @@ func ended(pod *corev1.Pod) bool {
 
 // Ended tells whether a pod has ceased to use anything between two versions.
 func Ended(old, now *corev1.Pod) bool { return !ended(old) && ended(now) }
+
+// Resized tells whether how much a pod has, and so what it uses, has changed between two versions.
+func Resized(old, now *corev1.Pod) bool {
+	options := podresource.PodResourcesOptions{UseStatusResources: true, InPlacePodLevelResourcesVerticalScalingEnabled: true}
+	if !resizing(old) && !resizing(now) {
+		return false
+	}
+	was, is := podresource.PodRequests(old, options), podresource.PodRequests(now, options)
+	return !maps.EqualFunc(was, is, func(a, b resource.Quantity) bool { return a.Cmp(b) == 0 })
+}
+
+func resizing(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodResizePending || c.Type == corev1.PodResizeInProgress
+	})
+}
 
 func addCompute(out, requests, limits corev1.ResourceList) {
 	for name, q := range requests {

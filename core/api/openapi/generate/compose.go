@@ -100,6 +100,11 @@ func (c *composer) addKind(r *api.Resource) {
 	if r.HasStatus {
 		sub("status", one, gvk)
 	}
+	for name := range r.Parts {
+		if name != "status" {
+			sub(name, one, gvk)
+		}
+	}
 	if r.HasScale {
 		sub("scale", "io.k8s.api.autoscaling.v1.Scale", schema.GroupVersionKind{Group: "autoscaling", Version: "v1", Kind: "Scale"})
 	}
