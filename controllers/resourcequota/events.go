@@ -45,7 +45,7 @@ func lessens(old, now client.Object) bool {
 	switch now := now.(type) {
 	case *corev1.Pod:
 		was := old.(*corev1.Pod)
-		return quota.Ended(was, now) || was.Generation != now.Generation
+		return quota.Ended(was, now) || was.Generation != now.Generation || quota.Resized(was, now)
 	case *corev1.Service:
 		was := old.(*corev1.Service)
 		return was.Spec.Type != now.Spec.Type || len(was.Spec.Ports) != len(now.Spec.Ports)

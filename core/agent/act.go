@@ -38,7 +38,15 @@ func (w *worker) act(act pod.Action) {
 		w.op(s, w.ending, w.timed("image of "+act.Container, w.checkImage(act)))
 	case pod.StartContainer:
 		w.op(s, w.ctx, w.timed("start of "+act.Container, w.startContainer(act)))
+	case pod.ResizePod:
+		w.op(s, w.ctx, w.resizePod())
 	case pod.KillContainer:
+		if act.Resizes {
+			if w.obs.Resize.Restarts == nil {
+				w.obs.Resize.Restarts = map[string]string{}
+			}
+			w.obs.Resize.Restarts[act.Container] = act.ID
+		}
 		w.obs.Killing[act.Container] = w.a.Clock.Now().Add(time.Duration(act.Grace) * time.Second)
 		w.op(s, w.ctx, w.killContainer(act))
 	case pod.DeletePod:

@@ -20,7 +20,7 @@ import (
 )
 
 func (w *worker) runSandbox(act pod.Action) func(context.Context) func() {
-	p := w.cur
+	p := w.sized()
 	return func(ctx context.Context) func() {
 		sb, ref, err := w.a.makeSandbox(ctx, p, act.Attempt)
 		return func() {
@@ -152,7 +152,8 @@ func (a *Agent) ensureImage(ctx context.Context, p *corev1.Pod, c *corev1.Contai
 }
 
 func (w *worker) startContainer(act pod.Action) func(context.Context) func() {
-	p, c, img := w.cur, criconfig.Find(w.cur, act.Container), w.obs.Images[act.Container]
+	p, img := w.sized(), w.obs.Images[act.Container]
+	c := criconfig.Find(p, act.Container)
 	sb, ref := *w.sandbox(act.ID), w.refs[act.ID]
 	delete(w.obs.Images, act.Container)
 	s := starter{a: w.a, pod: p, c: c, img: img, sb: sb, act: act, target: w.target(p, c), fields: w.fields(sb.IPs)}
@@ -205,7 +206,10 @@ func (w *worker) started(id, sandboxID string, ref Ref, st *runtimeapi.Container
 		return
 	}
 	c.SandboxID, c.Hooked = sandboxID, hooked
-	w.obs.Put(c)
+	if w.obs.Resize.Restarts[c.Name] != c.ID {
+		delete(w.obs.Resize.Restarts, c.Name)
+	}
+	w.put(c)
 }
 
 func (w *worker) startFailed(name string, prev *pod.Failure, err error) {

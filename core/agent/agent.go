@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
@@ -86,6 +87,8 @@ type Agent struct {
 	pressure node.Health
 	pods     sync.WaitGroup
 	journeys journeys
+	// deferred is how many pods wait for another size.
+	deferred int
 	statics  *statics
 }
 
@@ -219,6 +222,9 @@ func (a *Agent) sawNode(n *corev1.Node) {
 		close(a.registered)
 	}
 	a.mu.Unlock()
+	if before == nil || !equality.Semantic.DeepEqual(before.Status.Allocatable, n.Status.Allocatable) {
+		a.settle()
+	}
 	if a.PodCIDRs != nil && n.Spec.PodCIDR != "" && (before == nil || before.Spec.PodCIDR != n.Spec.PodCIDR) {
 		cidrs := n.Spec.PodCIDRs
 		if len(cidrs) == 0 {

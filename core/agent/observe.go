@@ -184,8 +184,19 @@ func (w *worker) putStatus(st *runtimeapi.ContainerStatus, sandboxID string) {
 		return
 	}
 	c.Hooked = !busy
-	w.obs.Put(c)
+	w.put(c)
 	w.a.own(c.ID, w)
+}
+
+// put takes a container with the size that it was given last. One that an earlier agent made without noting its size has what the
+// pod was granted.
+func (w *worker) put(c pod.Container) {
+	if size, ok := w.given[c.ID]; ok {
+		c.Size = size
+	} else if spec := criconfig.Find(w.sized(), c.Name); !c.Noted && spec != nil {
+		c.Size = pod.SizeOf(w.sized(), spec)
+	}
+	w.obs.Put(c)
 }
 
 func (w *worker) sandboxOfContainer(id string) string {
@@ -245,6 +256,7 @@ func (a *Agent) containerOf(s *runtimeapi.ContainerStatus) pod.Container {
 		State: stateOf(s.GetState()), CreatedAt: nanos(s.GetCreatedAt()), StartedAt: nanos(s.GetStartedAt()),
 		FinishedAt: nanos(s.GetFinishedAt()), ExitCode: s.GetExitCode(), Reason: s.GetReason(), Message: s.GetMessage(),
 		Image: made.Image, ImageID: s.GetImageRef(), User: userOf(s.GetUser()), StopSignal: signalOf(s.GetStopSignal()),
+		Size: made.Size, Noted: made.Sized, Actual: criconfig.ActualSize(s.GetResources().GetLinux()),
 	}
 	if c.State == pod.Exited {
 		if text := a.terminationMessage(made, s, c.ExitCode); text != "" {

@@ -55,6 +55,7 @@ func (h podHandler) Replace(objs []client.Object) {
 	first := !h.a.listed
 	h.a.listed = true
 	h.a.mu.Unlock()
+	h.a.settle()
 	if first {
 		close(h.a.ready)
 		h.a.usesChanged()
@@ -117,7 +118,11 @@ func (a *Agent) begin(p *corev1.Pod, gone bool) *worker {
 	if a.closing || a.ctx.Err() != nil || a.workers[p.UID] != nil {
 		return a.workers[p.UID]
 	}
-	if f := a.starting[p.UID]; f != nil {
+	f := a.starting[p.UID]
+	if !fresh(p) && !gone {
+		w.recall(p, f)
+	}
+	if f != nil {
 		w.found(f)
 		delete(a.starting, p.UID)
 	} else if fresh(p) && !gone {
@@ -126,7 +131,7 @@ func (a *Agent) begin(p *corev1.Pod, gone bool) *worker {
 			a.event(p, "", corev1.EventTypeWarning, v.Reason, v.Message)
 		}
 	}
-	w.admitted = w.obs.Verdict == nil
+	w.admitted, w.known = w.obs.Verdict == nil, w.granted.Load()
 	a.workers[p.UID] = w
 	ctx := a.ctx
 	a.pods.Go(func() { w.run(ctx) })
@@ -140,11 +145,14 @@ func fresh(p *corev1.Pod) bool {
 }
 
 // active lists the pods that take up resources. It is called with the lock held.
-func (a *Agent) active() []*corev1.Pod {
+func (a *Agent) active() []*corev1.Pod { return a.activeBut(nil) }
+
+// activeBut leaves one pod out. The pods have what they were granted. It is called with the lock held.
+func (a *Agent) activeBut(but *worker) []*corev1.Pod {
 	out := make([]*corev1.Pod, 0, len(a.workers))
 	for _, w := range a.workers {
-		if p := w.pod.Load(); w.admitted && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
-			out = append(out, p)
+		if p := w.pod.Load(); w != but && w.admitted && !ended(p) && !w.left.Load() {
+			out = append(out, pod.Granted(p, w.granted.Load()))
 		}
 	}
 	for _, p := range a.census.parked {
@@ -155,6 +163,7 @@ func (a *Agent) active() []*corev1.Pod {
 
 // forget is called by a goroutine that ends.
 func (a *Agent) forget(w *worker) {
+	defer a.freed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.workers[w.uid] == w {

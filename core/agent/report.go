@@ -18,7 +18,7 @@ func (w *worker) report(now time.Time) {
 	if w.obs.Gone || w.obs.Deleted && len(w.cur.Finalizers) == 0 {
 		return
 	}
-	want := pod.Status(w.cur, w.obs, pod.Node{IPs: w.a.ips(), RuntimePrefix: w.prefix()}, now)
+	want := pod.Status(w.sized(), w.obs, pod.Node{IPs: w.a.ips(), RuntimePrefix: w.prefix()}, now)
 	w.tellBackOffs(&want)
 	w.noteReady(&want, now)
 	if w.isStatic && w.mirror == nil {

@@ -26,6 +26,12 @@ type worker struct {
 	done chan struct{}
 	// pod is the newest version for readers elsewhere; admitted tells that the pod counts against the node's resources.
 	pod atomic.Pointer[corev1.Pod]
+	// granted is the version of the pod whose size the node has accepted, and pending says why not that of the newest one. Both
+	// are decided for all pods together, under the agent's lock.
+	granted atomic.Pointer[corev1.Pod]
+	pending atomic.Pointer[pod.Pending]
+	// left tells that the API has the pod no more: the scheduler has given away what it took.
+	left atomic.Bool
 	// runtime is the plugin that has the pod's sandboxes; nil for none.
 	runtime  atomic.Pointer[string]
 	admitted bool
@@ -58,6 +64,12 @@ type worker struct {
 	mirror   *corev1.Pod
 	// arrived tells that the pod has been ready.
 	arrived bool
+	// known is what was granted when the goroutine looked last, sizedPod what sized has made of sizedFrom, and given are the
+	// sizes that running containers have got since they were started.
+	known     *corev1.Pod
+	sizedPod  *corev1.Pod
+	sizedFrom [2]*corev1.Pod
+	given     map[string]pod.Size
 }
 
 func (a *Agent) newWorker(p *corev1.Pod) *worker {
@@ -66,9 +78,10 @@ func (a *Agent) newWorker(p *corev1.Pod) *worker {
 		log: a.Log.With("pod", p.Namespace+"/"+p.Name, "uid", p.UID),
 		obs: pod.NewObserved(a.Clock.Now()), refs: map[string]Ref{}, dirty: map[string]bool{},
 		inflight: map[pod.Subject]int{}, probes: map[string]*prober{}, sandboxes: map[string]string{}, early: map[string]bool{},
-		backOffs: map[string]string{}, isStatic: a.statics.has(p.UID),
+		backOffs: map[string]string{}, isStatic: a.statics.has(p.UID), given: map[string]pod.Size{},
 	}
 	w.pod.Store(p)
+	w.granted.Store(p)
 	if w.isStatic {
 		a.statics.poke() // It gets its mirror, whoever has begun it.
 	}
@@ -103,6 +116,9 @@ func (w *worker) run(ctx context.Context) {
 	defer w.close()
 	timer := w.a.Clock.NewTimer(0)
 	defer timer.Stop()
+	if w.waits() {
+		w.a.settle()
+	}
 	for {
 		for _, f := range w.take() {
 			f()
@@ -133,10 +149,11 @@ func (w *worker) run(ctx context.Context) {
 // step plans, acts and reports once.
 func (w *worker) step() pod.Plan {
 	now := w.a.Clock.Now()
+	w.hearSizes()
 	if w.cur.DeletionTimestamp != nil && len(w.cur.Finalizers) > 0 {
 		w.report(now) // Whoever holds the pod must see its last status before it is told that the pod has ended.
 	}
-	plan := pod.Make(w.cur, w.obs, now)
+	plan := pod.Make(w.sized(), w.obs, now)
 	if plan.Ending {
 		w.end()
 	}
@@ -217,8 +234,15 @@ func (w *worker) adopt(p *corev1.Pod) {
 	if p.UID != w.uid || older(p.ResourceVersion, w.cur.ResourceVersion) {
 		return
 	}
+	before := w.cur
 	w.cur = p
 	w.pod.Store(p)
+	switch {
+	case before.Generation != p.Generation && !pod.SameSize(before, p):
+		w.a.settle()
+	case ended(p) && !ended(before):
+		w.a.freed()
+	}
 }
 
 // set is what the API's watch says of the pod.
@@ -233,7 +257,11 @@ func (w *worker) set(p *corev1.Pod) {
 }
 
 // gone tells that the API has the pod no more.
-func (w *worker) gone() { w.post(func() { w.obs.Gone = true }) }
+func (w *worker) gone() {
+	w.left.Store(true)
+	w.post(func() { w.obs.Gone = true })
+	w.a.freed()
+}
 
 // stale makes the volumes be written again.
 func (w *worker) stale() {

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
 	toolscache "k8s.io/client-go/tools/cache"
+	resourcehelper "k8s.io/component-helpers/resource"
 
 	"github.com/gantryio/gantry/core/scheduler/snapshot"
 )
@@ -123,31 +124,35 @@ func podMatters(old, now *corev1.Pod) bool {
 		!maps.Equal(old.Labels, now.Labels) || resized(old, now) || now.DeletionTimestamp != nil && len(old.Status.Conditions) != len(now.Status.Conditions)
 }
 
-// resized tells that the sizes of containers as they run have changed.
+// resized tells that the sizes of a pod or its containers as they run have changed, or whether they will.
 func resized(old, now *corev1.Pod) bool {
-	was, is := old.Status.ContainerStatuses, now.Status.ContainerStatuses
+	return resourcehelper.IsPodResizeInfeasible(old) != resourcehelper.IsPodResizeInfeasible(now) ||
+		differ(requestsOf(old.Status.Resources), requestsOf(now.Status.Resources)) || differ(old.Status.AllocatedResources, now.Status.AllocatedResources) ||
+		containersResized(old.Status.ContainerStatuses, now.Status.ContainerStatuses) ||
+		containersResized(old.Status.InitContainerStatuses, now.Status.InitContainerStatuses)
+}
+
+func containersResized(was, is []corev1.ContainerStatus) bool {
 	if len(was) != len(is) {
-		was = nil
+		was = make([]corev1.ContainerStatus, len(is))
 	}
 	for i := range is {
-		requests := func(list []corev1.ContainerStatus) corev1.ResourceList {
-			if i < len(list) && list[i].Resources != nil {
-				return list[i].Resources.Requests
-			}
-			return nil
-		}
-		if a, b := requests(was), requests(is); (a != nil || b != nil) && !equality.Semantic.DeepEqual(a, b) {
-			return true
-		}
-		var allocated corev1.ResourceList
-		if i < len(was) {
-			allocated = was[i].AllocatedResources
-		}
-		if (allocated != nil || is[i].AllocatedResources != nil) && !equality.Semantic.DeepEqual(allocated, is[i].AllocatedResources) {
+		if differ(requestsOf(was[i].Resources), requestsOf(is[i].Resources)) || differ(was[i].AllocatedResources, is[i].AllocatedResources) {
 			return true
 		}
 	}
 	return false
+}
+
+func requestsOf(r *corev1.ResourceRequirements) corev1.ResourceList {
+	if r == nil {
+		return nil
+	}
+	return r.Requests
+}
+
+func differ(a, b corev1.ResourceList) bool {
+	return (len(a) > 0 || len(b) > 0) && !equality.Semantic.DeepEqual(a, b)
 }
 
 func finished(p *corev1.Pod) bool {

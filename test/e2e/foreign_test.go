@@ -177,6 +177,11 @@ func TestRuntimesSideBySide(t *testing.T) {
 			wantParts(t, id, "containerd://")
 		}
 	})
+	t.Run("debug and resize", func(t *testing.T) {
+		c.debug(t, "default", "runtimeClassName: debian")
+		c.resize(t, "default", "runtimeClassName: debian")
+		c.kubectl(t, "delete", "pod", "broken", "growing", "--timeout=45s")
+	})
 	t.Run("a container that ends is started again", func(t *testing.T) {
 		c.execLast(t, "exec", "foreign", "-c", "shell", "--", "sh", "-c", "kill 1")
 		c.wait(t, "default", "pod/foreign", `jsonpath={.status.containerStatuses[1].restartCount}=1`)

@@ -28,6 +28,7 @@ const (
 	annotationImage        = "gantry.io/image"
 	annotationNode         = "gantry.io/node"
 	annotationLogDirectory = "gantry.io/log-directory"
+	annotationSize         = "gantry.io/size"
 )
 
 // PodLabels are the labels of a sandbox.
@@ -54,7 +55,7 @@ func containerAnnotations(p *corev1.Pod, c *corev1.Container, attempt uint32, st
 	out := map[string]string{
 		annotationHash: pod.Hash(c), annotationRestarts: strconv.Itoa(int(attempt)), annotationStep: strconv.Itoa(step),
 		annotationTermination: c.TerminationMessagePath, annotationPolicy: string(c.TerminationMessagePolicy),
-		annotationImage: c.Image,
+		annotationImage: c.Image, annotationSize: inJSON(pod.SizeOf(p, c)),
 	}
 	if messageFile != "" {
 		out[annotationMessageFile] = messageFile
@@ -83,13 +84,18 @@ type Made struct {
 	Hash, Image, MessageFile string
 	Policy                   corev1.TerminationMessagePolicy
 	Step                     int
+	// Size is what it was made with, if Sized tells that this is known.
+	Size  pod.Size
+	Sized bool
 }
 
 // ReadContainer reads the annotations that Container wrote.
 func ReadContainer(annotations map[string]string) Made {
 	step, _ := strconv.Atoi(annotations[annotationStep])
+	var size pod.Size
+	sized := json.Unmarshal([]byte(annotations[annotationSize]), &size) == nil
 	return Made{
-		Hash: annotations[annotationHash], Image: annotations[annotationImage], Step: step,
+		Size: size, Sized: sized, Hash: annotations[annotationHash], Image: annotations[annotationImage], Step: step,
 		MessageFile: annotations[annotationMessageFile], Policy: corev1.TerminationMessagePolicy(annotations[annotationPolicy]),
 	}
 }
@@ -103,4 +109,21 @@ func LogDirectoryOf(annotations map[string]string) string { return annotations[a
 // PodOf makes as much of a pod out of a sandbox's labels as is needed to end it.
 func PodOf(labels map[string]string) (namespace, name, uid string) {
 	return types.GetPodNamespace(labels), types.GetPodName(labels), types.GetPodUID(labels)
+}
+
+// GrantOf reads what the pod of a sandbox was granted when it was made; nil for one that asked for nothing.
+func GrantOf(annotations map[string]string) *pod.Grant {
+	var g *pod.Grant
+	if json.Unmarshal([]byte(annotations[annotationSize]), &g) != nil {
+		return nil
+	}
+	return g
+}
+
+func inJSON(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(raw)
 }

@@ -8,6 +8,8 @@ import (
 	resourcehelper "k8s.io/component-helpers/resource"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/kubectl/pkg/util/qos"
+
+	"github.com/gantryio/gantry/core/agent/pod"
 )
 
 const (
@@ -156,4 +158,20 @@ func limited(pod *corev1.Pod, name corev1.ResourceName) bool {
 		}
 	}
 	return true
+}
+
+// ActualSize reads what a runtime says that a container has; nil when it does not tell. How much memory was asked for cannot be
+// told by a cgroup.
+func ActualSize(r *runtimeapi.LinuxContainerResources) *pod.Size {
+	if r == nil {
+		return nil
+	}
+	out := &pod.Size{MemoryLimit: max(0, r.GetMemoryLimitInBytes())}
+	if shares := r.GetCpuShares(); shares > 0 {
+		out.CPURequest = (shares*1000 + 1023) / 1024
+	}
+	if quota, period := r.GetCpuQuota(), r.GetCpuPeriod(); quota > 0 && period > 0 {
+		out.CPULimit = quota * 1000 / period
+	}
+	return out
 }

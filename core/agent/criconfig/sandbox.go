@@ -9,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/gantryio/gantry/core/agent/pod"
 )
 
 // SandboxInput is what a sandbox needs besides the pod.
@@ -32,6 +34,9 @@ func Sandbox(p *corev1.Pod, in SandboxInput) *runtimeapi.PodSandboxConfig {
 	}
 	annotations[annotationPlugin], annotations[annotationHandler] = in.Plugin, in.Handler
 	annotations[annotationNode], annotations[annotationLogDirectory] = in.Node, in.LogDirectory
+	if g := pod.GrantOf(p); g != nil {
+		annotations[annotationSize] = inJSON(g)
+	}
 	hostname, _ := Hostname(p, in.ClusterDomain)
 	if p.Spec.HostNetwork {
 		hostname = ""

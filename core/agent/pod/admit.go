@@ -19,23 +19,39 @@ func Admit(p *corev1.Pod, others []*corev1.Pod, node *corev1.Node) *Verdict {
 	if node == nil {
 		return nil
 	}
-	if ok, err := nodeaffinity.GetRequiredNodeAffinity(p).Match(node); err != nil {
-		return &Verdict{Reason: "UnexpectedAdmissionError", Message: fmt.Sprintf("Allocate failed due to %v, which is unexpected", err)}
-	} else if !ok {
-		return &Verdict{Reason: "NodeAffinity", Message: "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"}
+	if reason, message := placed(p, others, node); reason != "" {
+		return &Verdict{Reason: reason, Message: message}
 	}
-	if portsClash(p, others) {
-		return &Verdict{Reason: "NodePorts", Message: "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"}
+	if reason, message := refusal(p, others, node); reason != "" {
+		return &Verdict{Reason: reason, Message: "Pod was rejected: " + message}
 	}
-	return fits(p, others, node)
+	return nil
 }
 
-func fits(p *corev1.Pod, others []*corev1.Pod, node *corev1.Node) *Verdict {
-	want := resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{})
+// placed tells why a pod must not be on a node, whatever it asks for.
+func placed(p *corev1.Pod, others []*corev1.Pod, node *corev1.Node) (reason, message string) {
+	if ok, err := nodeaffinity.GetRequiredNodeAffinity(p).Match(node); err != nil {
+		return "UnexpectedAdmissionError", fmt.Sprintf("Allocate failed due to %v, which is unexpected", err)
+	} else if !ok {
+		return "NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+	}
+	if portsClash(p, others) {
+		return "NodePorts", "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+	}
+	return "", ""
+}
+
+func requests(p *corev1.Pod) corev1.ResourceList {
+	return resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{})
+}
+
+// refusal tells why the node has not what a pod asks for beside what others take.
+func refusal(p *corev1.Pod, others []*corev1.Pod, node *corev1.Node) (reason, message string) {
+	want := requests(p)
 	want[corev1.ResourcePods] = *resource.NewQuantity(1, resource.DecimalSI)
 	used := corev1.ResourceList{}
 	for _, other := range others {
-		for name, q := range resourcehelper.PodRequests(other, resourcehelper.PodResourcesOptions{}) {
+		for name, q := range requests(other) {
 			sum := used[name]
 			sum.Add(q)
 			used[name] = sum
@@ -52,12 +68,12 @@ func fits(p *corev1.Pod, others []*corev1.Pod, node *corev1.Node) *Verdict {
 		total.Add(q)
 		if total.Cmp(have) > 0 {
 			u := used[name]
-			return &Verdict{Reason: "OutOf" + string(name), Message: fmt.Sprintf(
-				"Pod was rejected: Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d",
-				name, amount(name, q), amount(name, u), amount(name, have))}
+			return "OutOf" + string(name), fmt.Sprintf(
+				"Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d",
+				name, amount(name, q), amount(name, u), amount(name, have))
 		}
 	}
-	return nil
+	return "", ""
 }
 
 func native(name corev1.ResourceName) bool { return !strings.Contains(string(name), "/") }

@@ -46,6 +46,11 @@ type Container struct {
 	User *corev1.ContainerUser
 	// StopSignal is the signal that the runtime stops it with, if it tells.
 	StopSignal *corev1.Signal
+	// Size is what it was given last, Noted tells that this is known, and Actual is what the runtime says that it has, if it
+	// tells; 0 is unknown there.
+	Size   Size
+	Noted  bool
+	Actual *Size
 }
 
 // Sandbox is one pod sandbox as a runtime reports it.
@@ -105,6 +110,7 @@ type Subject string
 const (
 	SubjectSandbox Subject = "sandbox"
 	SubjectVolumes Subject = "volumes"
+	SubjectResize  Subject = "resize"
 	SubjectAPI     Subject = "api"
 )
 
@@ -146,6 +152,7 @@ type Observed struct {
 	// Synced tells that the API holds the status that follows from this observation.
 	Synced  bool
 	Verdict *Verdict
+	Resize  Resize
 	// StartTime is when the agent accepted the pod.
 	StartTime time.Time
 	// TerminationGrace overrides the grace of a probe-demanded kill, by container.

@@ -63,7 +63,7 @@ func tally(p *corev1.Pod, o *Observed) (phase corev1.PodPhase, over bool) {
 			waiting++
 		case have.State != Exited:
 			running++
-		case restarts(p, c, have.ExitCode, false):
+		case o.again(p, c, have, false):
 			running++
 		case have.ExitCode == 0:
 			done++

@@ -21,6 +21,7 @@ const (
 	KillContainer   Verb = "KillContainer"
 	RemoveContainer Verb = "RemoveContainer"
 	DeletePod       Verb = "DeletePod"
+	ResizePod       Verb = "ResizePod"
 )
 
 // Action is one thing to do now. Actions of one plan are independent of each other and run at the same time.
@@ -34,6 +35,8 @@ type Action struct {
 	Grace int64
 	// Message is what the Killing event says.
 	Message string
+	// Resizes tells that a container is killed to be started with another size.
+	Resizes bool
 }
 
 // Subject is what the action works on.
@@ -43,6 +46,8 @@ func (a Action) Subject() Subject {
 		return SubjectVolumes
 	case RunSandbox:
 		return SubjectSandbox
+	case ResizePod:
+		return SubjectResize
 	case CheckImage:
 		return ImageSubject(a.Container)
 	case StartContainer, KillContainer:
@@ -63,6 +68,9 @@ type Plan struct {
 	Ending bool
 	// Done tells that nothing of the pod is left on the node and nothing remains to be told.
 	Done bool
+
+	// holdStarts tells that the pod's own cgroup is being resized, which comes before its containers.
+	holdStarts bool
 }
 
 func (p *Plan) add(o *Observed, a Action) {
@@ -192,8 +200,12 @@ func (pl *Plan) retrySandbox(o *Observed, a Action, now time.Time) {
 
 // kill asks for a container's end. A kill in flight is repeated only to shorten it.
 func (pl *Plan) kill(o *Observed, c *Container, grace int64, message string, now time.Time) {
-	until := now.Add(time.Duration(grace) * time.Second)
-	a := Action{Verb: KillContainer, Container: c.Name, ID: c.ID, Grace: grace, Message: message}
+	pl.killTo(o, c, Action{Grace: grace, Message: message}, now)
+}
+
+func (pl *Plan) killTo(o *Observed, c *Container, a Action, now time.Time) {
+	until := now.Add(time.Duration(a.Grace) * time.Second)
+	a.Verb, a.Container, a.ID = KillContainer, c.Name, c.ID
 	if held := o.Killing[c.Name]; !held.IsZero() {
 		if until.Before(held.Add(-time.Second)) {
 			pl.Actions = append(pl.Actions, a)

@@ -33,6 +33,7 @@ func (pl *Plan) run(p *corev1.Pod, o *Observed, now time.Time) {
 			pl.retrySandbox(o, Action{Verb: StopSandbox, ID: s.ID}, now)
 		}
 	}
+	pl.holdStarts = !pl.resize(p, o, now)
 	if pl.inits(p, o, sb, now) {
 		for i := range p.Spec.Containers {
 			pl.keep(p, &p.Spec.Containers[i], o, sb, false, now)
@@ -40,11 +41,19 @@ func (pl *Plan) run(p *corev1.Pod, o *Observed, now time.Time) {
 	}
 	for i := range p.Spec.EphemeralContainers {
 		c := corev1.Container(p.Spec.EphemeralContainers[i].EphemeralContainerCommon)
-		if o.Newest(c.Name) == nil {
+		switch have := o.Newest(c.Name); {
+		case have != nil && have.State == Created: // It never ran.
+			pl.add(o, Action{Verb: RemoveContainer, Container: c.Name, ID: have.ID})
+		case have == nil && !ran(apiStatus(p, c.Name)):
 			pl.start(p, &c, o, sb, nil, now)
 		}
 	}
 	pl.collect(o)
+}
+
+// ran tells of an ephemeral container, which runs once, that it did, though the runtime may not know of it any longer.
+func ran(s *corev1.ContainerStatus) bool {
+	return s != nil && (s.ContainerID != "" || s.State.Terminated != nil)
 }
 
 func (pl *Plan) volumes(o *Observed, now time.Time) {
@@ -154,7 +163,7 @@ func (pl *Plan) keep(p *corev1.Pod, c *corev1.Container, o *Observed, sb *Sandbo
 		pl.keepRunning(p, c, o, have, init, now)
 	case have.State == Unknown:
 		pl.kill(o, have, podGrace(p), fmt.Sprintf("Container %s is in unknown state, try killing it before restart", c.Name), now)
-	case restarts(p, c, have.ExitCode, init) || have.Hash != Hash(c):
+	case o.again(p, c, have, init) || have.Hash != Hash(c):
 		pl.start(p, c, o, sb, have, now)
 	}
 }
@@ -164,6 +173,8 @@ func (pl *Plan) keepRunning(p *corev1.Pod, c *corev1.Container, o *Observed, hav
 	switch pr := probeOf(o, c, have); {
 	case have.Hash != Hash(c) && (!init || Sidecar(c)):
 		pl.kill(o, have, grace, fmt.Sprintf("Container %s definition changed, will be restarted", c.Name), now)
+	case replaces(c, have.Size, SizeOf(p, c)):
+		pl.killTo(o, have, Action{Grace: grace, Message: restartMessage(c), Resizes: true}, now)
 	case pr.Unhealthy == PostStart:
 		pl.kill(o, have, grace, "FailedPostStartHook", now)
 	case pr.Unhealthy != "":
@@ -176,7 +187,8 @@ func (pl *Plan) keepRunning(p *corev1.Pod, c *corev1.Container, o *Observed, hav
 
 // start readies the image and starts the next incarnation when all that it needs is there and no back-off holds it.
 func (pl *Plan) start(p *corev1.Pod, c *corev1.Container, o *Observed, sb *Sandbox, prev *Container, now time.Time) {
-	if prev != nil {
+	resized := prev != nil && o.Resize.Restarts[c.Name] == prev.ID
+	if prev != nil && !resized {
 		if at := RestartAt(prev, Hash(c)); at.After(now) {
 			pl.wakeAt(at)
 			return
@@ -200,13 +212,14 @@ func (pl *Plan) start(p *corev1.Pod, c *corev1.Container, o *Observed, sb *Sandb
 		pl.add(o, Action{Verb: CheckImage, Container: c.Name})
 		return
 	}
-	if sb == nil || !o.VolumesReady {
+	if sb == nil || !o.VolumesReady || pl.holdStarts {
 		return
 	}
-	pl.add(o, Action{
-		Verb: StartContainer, Container: c.Name, ID: sb.ID,
-		Attempt: nextAttempt(p, c.Name, prev), Step: NextStep(prev, Hash(c)),
-	})
+	step := NextStep(prev, Hash(c))
+	if resized {
+		step = prev.Step
+	}
+	pl.add(o, Action{Verb: StartContainer, Container: c.Name, ID: sb.ID, Attempt: nextAttempt(p, c.Name, prev), Step: step})
 }
 
 // nextAttempt is the incarnation number after the newest one known to the runtime or, failing that, to the API.

@@ -41,9 +41,13 @@ func Status(p *corev1.Pod, o *Observed, node Node, now time.Time) corev1.PodStat
 	s.EphemeralContainerStatuses = nil
 	for i := range p.Spec.EphemeralContainers {
 		c := corev1.Container(p.Spec.EphemeralContainers[i].EphemeralContainerCommon)
-		s.EphemeralContainerStatuses = append(s.EphemeralContainerStatuses, b.one(&c, false))
+		s.EphemeralContainerStatuses = append(s.EphemeralContainerStatuses, b.ephemeral(&c))
+	}
+	if r := p.Spec.Resources; r != nil {
+		s.AllocatedResources, s.Resources = requests(p), wholeSize(p, o)
 	}
 	conditions(&s, p, o, now)
+	resizeConditions(&s, p, o, now)
 	return s
 }
 
@@ -82,6 +86,22 @@ func (b *builder) list(specs []corev1.Container, init bool) []corev1.ContainerSt
 	return out
 }
 
+// ephemeral is the status of a container that runs once: it is neither ready nor started, and never waits to run again.
+func (b *builder) ephemeral(c *corev1.Container) corev1.ContainerStatus {
+	have, old := b.o.Newest(c.Name), apiStatus(b.p, c.Name)
+	if have == nil && ran(old) {
+		st := *old.DeepCopy()
+		st.State = corev1.ContainerState{Terminated: lost(old)}
+		return st
+	}
+	st := b.one(c, false)
+	if have != nil {
+		st.State, st.LastTerminationState = b.state(have), corev1.ContainerState{}
+	}
+	st.Ready, st.Started = false, nil
+	return st
+}
+
 func (b *builder) one(c *corev1.Container, init bool) corev1.ContainerStatus {
 	st := corev1.ContainerStatus{Name: c.Name, Image: c.Image}
 	have := b.o.Newest(c.Name)
@@ -96,11 +116,7 @@ func (b *builder) one(c *corev1.Container, init bool) corev1.ContainerStatus {
 		st.Image = have.Image
 	}
 	st.User, st.StopSignal = have.User, have.StopSignal
-	if c.Resources.Requests != nil || c.Resources.Limits != nil {
-		st.AllocatedResources = c.Resources.Requests.DeepCopy()
-		st.Resources = c.Resources.DeepCopy()
-		st.Resources.Claims = nil
-	}
+	st.AllocatedResources, st.Resources = c.Resources.Requests.DeepCopy(), actual(c, have)
 	pr := probeOf(b.o, c, have)
 	up := have.State == Running && have.Hooked
 	st.State = b.state(have)
@@ -118,7 +134,9 @@ func (b *builder) one(c *corev1.Container, init bool) corev1.ContainerStatus {
 	if init && !Sidecar(c) {
 		st.Ready = have.State == Exited && have.ExitCode == 0
 	}
-	if have.State == Exited && b.waits(c, have, init) {
+	if have.State == Exited && b.o.Resize.Restarts[c.Name] == have.ID && !terminal(b.phase) {
+		st.LastTerminationState, st.State = st.State, created
+	} else if have.State == Exited && b.waits(c, have, init) {
 		st.LastTerminationState = st.State
 		st.State = corev1.ContainerState{Waiting: b.waiting(c, have)}
 	}
@@ -228,10 +246,12 @@ func (b *builder) state(c *Container) corev1.ContainerState {
 			StartedAt: metav1.NewTime(c.StartedAt), FinishedAt: metav1.NewTime(c.FinishedAt),
 		}}
 	case Created:
-		return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+		return created
 	}
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerStatusUnknown"}}
 }
+
+var created = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
 
 func endReason(c *Container) string {
 	switch {

@@ -88,8 +88,10 @@ func RequestsOf(pod *corev1.Pod) (asked, load Resources) {
 	if plain(pod) {
 		return plainRequests(pod)
 	}
-	asked = resourcesOf(resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{UseStatusResources: true}))
-	load = resourcesOf(resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{UseStatusResources: true, NonMissingContainerRequests: nonMissing}))
+	opts := resourcehelper.PodResourcesOptions{UseStatusResources: true, InPlacePodLevelResourcesVerticalScalingEnabled: true}
+	asked = resourcesOf(resourcehelper.PodRequests(pod, opts))
+	opts.NonMissingContainerRequests = nonMissing
+	load = resourcesOf(resourcehelper.PodRequests(pod, opts))
 	return asked, load
 }
 
@@ -99,7 +101,7 @@ func plain(pod *corev1.Pod) bool {
 		return false
 	}
 	for i := range pod.Status.ContainerStatuses {
-		if s := &pod.Status.ContainerStatuses[i]; s.Resources != nil || s.AllocatedResources != nil {
+		if s := &pod.Status.ContainerStatuses[i]; s.Resources != nil && len(s.Resources.Requests) > 0 || len(s.AllocatedResources) > 0 {
 			return false
 		}
 	}
