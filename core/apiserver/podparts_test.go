@@ -81,9 +81,21 @@ func TestResizeSubresource(t *testing.T) {
 	if diff := cmp.Diff(want, owned(t, got, "vpa", "resize")); diff != "" {
 		t.Error(diff)
 	}
+	apply := []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"` + c + `","resources":{"requests":{"cpu":"250m"}}}]}}`)
+	if _, err := pods.Patch(t.Context(), "p", types.ApplyPatchType, apply, metav1.PatchOptions{FieldManager: "other"}, "resize"); !apierrors.IsConflict(err) {
+		t.Errorf("two own one field: %v", err)
+	}
+	applied := must(pods.Patch(t.Context(), "p", types.ApplyPatchType, apply, metav1.PatchOptions{FieldManager: "other", Force: new(true)}, "resize"))(t)
+	if cpu := applied.Spec.Containers[0].Resources.Requests.Cpu().String(); cpu != "250m" || applied.Generation != got.Generation+1 {
+		t.Errorf("applied was %s in generation %d", cpu, applied.Generation)
+	}
+	if diff := cmp.Diff(want, strings.Replace(owned(t, applied, "other", "resize"), `{".":{},"f:res`, `{"f:res`, 1)); diff != "" {
+		t.Error(diff)
+	}
+	got = applied
 	got.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse("300m")
 	got = must(pods.UpdateResize(t.Context(), "p", got, metav1.UpdateOptions{}))(t)
-	if got.Generation != made.Generation+2 {
+	if got.Generation != made.Generation+3 {
 		t.Errorf("generation is %d", got.Generation)
 	}
 	direct := got.DeepCopy()

@@ -5,7 +5,7 @@ import "strings"
 // reasons say of tests why they cannot pass yet: they need something that is not there, and are no verdict on what is.
 var reasons = []struct{ name, why string }{
 	{"Daemon set [Serial] should rollback without unnecessary restarts", "needs a second node"},
-	{"Ephemeral Containers [NodeConformance]", "needs ephemeral containers, which are not there yet"},
+	{"guaranteed qos - 1 container with resize policy", "needs CAP_SYS_RESOURCE on the machine, for a lower OOM score of restarted containers"},
 	{"PrivilegedPod [NodeConformance] should enable privileged commands", "needs a kernel with dummy interfaces"},
 }
 

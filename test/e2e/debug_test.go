@@ -173,3 +173,36 @@ func (c *cluster) resize(t *testing.T, ns, runtimeClass string) {
 		t.Errorf("in the end there is %s", conditions)
 	}
 }
+
+// TestDebugAndResizeSurvive: an agent that starts again neither forgets what it has granted nor starts a debugger twice.
+func TestDebugAndResizeSurvive(t *testing.T) {
+	needToolbox(t)
+	c, ns := shared, shared.namespace(t)
+	c.apply(t, ns, class("", "growing").Replace(growing))
+	c.wait(t, ns, "pod/growing", "condition=Ready")
+	c.kubectl(t, "-n", ns, "patch", "pod", "growing", "--subresource=resize", "-p", sizePatch("steady", "150m", "48Mi"))
+	c.wait(t, ns, "pod/growing", "jsonpath={.status.containerStatuses[?(@.name=='steady')].resources.limits.memory}=48Mi")
+	for name, command := range map[string]string{"runs": "exec sleep 100000", "ended": "exit 5"} {
+		c.kubectl(t, "-n", ns, "debug", "growing", "--image="+busybox, "-c", name, "--", "sh", "-c", command)
+	}
+	c.wait(t, ns, "pod/growing", "jsonpath={.status.ephemeralContainerStatuses[?(@.name=='ended')].state.terminated.exitCode}=5")
+	c.wait(t, ns, "pod/growing", "jsonpath={.status.ephemeralContainerStatuses[?(@.name=='runs')].state.running}")
+	look := func() string {
+		return c.kubectl(t, "-n", ns, "get", "pod", "growing", "-o", "jsonpath={.status.containerStatuses} {.status.ephemeralContainerStatuses} {.status.conditions[*].type}")
+	}
+	before := look()
+	kill(t, c.pid(t))
+	if err := c.up(); err != nil {
+		t.Fatal(err)
+	}
+	c.kubectl(t, "-n", ns, "run", "after", "--image="+demo)
+	c.wait(t, ns, "pod/after", "condition=Ready")
+	if after := look(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	c.kubectl(t, "-n", ns, "patch", "pod", "growing", "--subresource=resize", "-p", sizePatch("steady", "80m", "48Mi"))
+	c.wait(t, ns, "pod/growing", "jsonpath={.status.containerStatuses[?(@.name=='steady')].resources.limits.cpu}=80m")
+	if quota := c.kubectl(t, "-n", ns, "exec", "growing", "-c", "steady", "--", "sh", "-c", "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null || true"); !strings.HasPrefix(quota, "8000") {
+		t.Errorf("the limit is %s", quota)
+	}
+}
