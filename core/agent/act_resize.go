@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/kubectl/pkg/util/qos"
@@ -74,6 +77,8 @@ type resizing struct {
 	updates []pod.Update
 	// given collects what containers have got, also when something fails later.
 	given map[string]pod.Size
+	// current is what the pod's cgroup has.
+	current *runtimeapi.LinuxContainerResources
 }
 
 func (r *resizing) run(ctx context.Context) error {
@@ -86,6 +91,7 @@ func (r *resizing) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.current = limits(have, want.CpuPeriod)
 	if err := r.checkMemory(ctx, path, have, want); err != nil {
 		return err
 	}
@@ -108,7 +114,7 @@ type change struct {
 func (r *resizing) resource(ctx context.Context, path string, name corev1.ResourceName, want *runtimeapi.LinuxContainerResources, changes ...change) error {
 	for _, c := range changes {
 		if c.want > c.have {
-			if err := r.a.cgroups.Set(path, c.part, want); err != nil {
+			if err := r.set(ctx, path, c.part, want); err != nil {
 				return err
 			}
 		}
@@ -118,12 +124,48 @@ func (r *resizing) resource(ctx context.Context, path string, name corev1.Resour
 	}
 	for i := len(changes) - 1; i >= 0; i-- {
 		if c := changes[i]; c.want != 0 && c.want < c.have {
-			if err := r.a.cgroups.Set(path, c.part, want); err != nil {
+			if err := r.set(ctx, path, c.part, want); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// set changes the pod's own cgroup, when the runtime, which is told first, has nothing against it.
+func (r *resizing) set(ctx context.Context, path string, part cgroup.Part, want *runtimeapi.LinuxContainerResources) error {
+	next := proto.Clone(r.current).(*runtimeapi.LinuxContainerResources)
+	switch part {
+	case cgroup.CPURequest:
+		next.CpuShares = want.CpuShares
+	case cgroup.CPULimit:
+		next.CpuQuota, next.CpuPeriod = want.CpuQuota, want.CpuPeriod
+	case cgroup.Memory:
+		next.MemoryLimitInBytes = want.MemoryLimitInBytes
+	}
+	_, err := r.runtime.UpdatePodSandboxResources(ctx, &runtimeapi.UpdatePodSandboxResourcesRequest{
+		PodSandboxId: r.sandbox, Resources: next, Overhead: &runtimeapi.LinuxContainerResources{},
+	})
+	if err != nil && status.Code(err) != codes.Unimplemented { // as of runtimes before CRI had it
+		return fmt.Errorf("tell the runtime of the pod's resources: %w", err)
+	}
+	if err := r.a.cgroups.Set(path, part, want); err != nil {
+		return err
+	}
+	r.current = next
+	return nil
+}
+
+// limits are what a cgroup has, as CRI puts it.
+func limits(have cgroup.Limits, period int64) *runtimeapi.LinuxContainerResources {
+	out := &runtimeapi.LinuxContainerResources{CpuShares: have.CPUShares, CpuPeriod: period}
+	if have.CPUQuota != cgroup.NoLimit {
+		out.CpuQuota = have.CPUQuota
+	}
+	if have.Memory != cgroup.NoLimit {
+		out.MemoryLimitInBytes = have.Memory
+	}
+	return out
 }
 
 // containers gives one resource to those that run.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -26,6 +28,9 @@ type observer struct {
 	path string
 	used uint64
 	seen []string
+	// told is what it was told of the pod, to which it answers.
+	told   []string
+	answer error
 }
 
 func (o *observer) UpdateContainerResources(_ context.Context, in *runtimeapi.UpdateContainerResourcesRequest, _ ...grpc.CallOption) (*runtimeapi.UpdateContainerResourcesResponse, error) {
@@ -34,6 +39,12 @@ func (o *observer) UpdateContainerResources(_ context.Context, in *runtimeapi.Up
 	o.seen = append(o.seen, fmt.Sprintf("%s memory=%d quota=%d shares=%d in memory=%d quota=%d",
 		in.GetContainerId(), r.GetMemoryLimitInBytes(), r.GetCpuQuota(), r.GetCpuShares(), have.Memory, have.CPUQuota))
 	return &runtimeapi.UpdateContainerResourcesResponse{}, err
+}
+
+func (o *observer) UpdatePodSandboxResources(_ context.Context, in *runtimeapi.UpdatePodSandboxResourcesRequest, _ ...grpc.CallOption) (*runtimeapi.UpdatePodSandboxResourcesResponse, error) {
+	r := in.GetResources()
+	o.told = append(o.told, fmt.Sprintf("memory=%d quota=%d shares=%d", r.GetMemoryLimitInBytes(), r.GetCpuQuota(), r.GetCpuShares()))
+	return nil, o.answer
 }
 
 func (o *observer) ContainerStats(context.Context, *runtimeapi.ContainerStatsRequest, ...grpc.CallOption) (*runtimeapi.ContainerStatsResponse, error) {
@@ -92,13 +103,16 @@ func TestResizeOrder(t *testing.T) {
 			if err := a.cgroups.Ensure(path, &runtimeapi.LinuxContainerResources{CpuShares: 204, CpuQuota: 20000, CpuPeriod: 100000, MemoryLimitInBytes: 2000}); err != nil {
 				t.Fatal(err)
 			}
-			o := &observer{tree: a.cgroups, path: path}
+			o := &observer{tree: a.cgroups, path: path, answer: status.Error(codes.Unimplemented, "too old")}
 			r := resizing{a: a, pod: p, runtime: o, updates: updates, given: map[string]pod.Size{}}
 			if err := r.run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tc.want, o.seen); diff != "" {
 				t.Error(diff)
+			}
+			if last := o.told[len(o.told)-1]; len(o.told) != 3 || !strings.HasPrefix(last, fmt.Sprintf("memory=%d quota=%d shares=", tc.left.Memory, tc.left.CPUQuota)) {
+				t.Errorf("the runtime was told %q", o.told)
 			}
 			got, err := a.cgroups.Read(path)
 			if tc.v2 {
@@ -113,6 +127,23 @@ func TestResizeOrder(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestRuntimeMayRefuseAResize(t *testing.T) {
+	p, updates := shrinkAndGrow([2]int64{300, 3000})
+	a := &Agent{cgroups: tempTree(t, false)}
+	path := a.cgroups.Parent(corev1.PodQOSGuaranteed, "u")
+	if err := a.cgroups.Ensure(path, &runtimeapi.LinuxContainerResources{CpuShares: 102, CpuQuota: 10000, CpuPeriod: 100000, MemoryLimitInBytes: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	o := &observer{tree: a.cgroups, path: path, answer: status.Error(codes.FailedPrecondition, "not that one")}
+	r := resizing{a: a, pod: p, runtime: o, updates: updates, given: map[string]pod.Size{}}
+	if err := r.run(t.Context()); err == nil || !strings.Contains(err.Error(), "not that one") {
+		t.Errorf("got %v", err)
+	}
+	if got, err := a.cgroups.Read(path); err != nil || got.Memory != 1000 || len(o.seen) > 0 {
+		t.Errorf("all the same there is %+v and %v: %v", got, o.seen, err)
 	}
 }
 

@@ -112,7 +112,8 @@ func TestResize(t *testing.T) {
 	c, ns := shared, shared.namespace(t)
 	c.resize(t, ns, "")
 	c.refused(t, []string{"pod updates may not change fields other than"}, "-n", ns, "patch", "pod", "growing", "-p", sizePatch("steady", "60m", "32Mi"))
-	c.refused(t, []string{"node didn't have enough allocatable resources: cpu"}, "-n", ns, "patch", "pod", "growing", "--subresource=resize", "-p", sizePatch("steady", "1000", "32Mi"))
+	c.refused(t, []string{"node didn't have enough allocatable resources: cpu"}, "-n", ns, "patch", "pod", "growing", "--subresource=resize", "-p",
+		`{"spec": {"containers": [{"name": "steady", "resources": {"requests": {"cpu": "1000"}, "limits": {"cpu": "1000"}}}]}}`)
 	c.refused(t, []string{"resource limits cannot be removed"}, "-n", ns, "patch", "pod", "growing", "--subresource=resize", "-p",
 		`{"spec": {"containers": [{"name": "steady", "resources": {"limits": null}}]}}`)
 	wantParts(t, c.kubectl(t, "-n", ns, "get", "events"), "ResizeStarted", "ResizeCompleted", "Container restarted resize requires restart")
