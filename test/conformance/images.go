@@ -201,6 +201,8 @@ func archive(files map[string]string, applets []string) ([]byte, error) {
 	}
 	add(tar.Header{Name: "tmp/", Mode: 0o1777, Typeflag: tar.TypeDir}, nil)
 	add(tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\nuser-defined-in-image:x:1000:1000::/home:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"))
+	// What the images stand in for is made of Alpine, and a test of image volumes looks for that.
+	add(tar.Header{Name: "etc/os-release", Mode: 0o644}, []byte("ID=alpine\nPRETTY_NAME=\"stands in for Alpine Linux\"\n"))
 	add(tar.Header{Name: "etc/group", Mode: 0o644}, []byte("root:x:0:\nuser-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\nnogroup:x:65534:\n"))
 	for _, to := range slices.Sorted(maps.Keys(files)) {
 		data, readErr := os.ReadFile(files[to])
