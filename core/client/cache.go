@@ -65,17 +65,17 @@ func (c *Cache) WaitForCacheSync(ctx context.Context) bool {
 }
 
 // Get implements client.Reader.
-func (c *Cache) Get(_ context.Context, key types.NamespacedName, out client.Object, _ ...client.GetOption) error {
-	return get(c.registry, c.from, key, out)
+func (c *Cache) Get(ctx context.Context, key types.NamespacedName, out client.Object, _ ...client.GetOption) error {
+	return get(ctx, c.registry, c.from, key, out)
 }
 
 // List implements client.Reader.
-func (c *Cache) List(_ context.Context, out client.ObjectList, opts ...client.ListOption) error {
-	return list(c.registry, c.from, out, opts)
+func (c *Cache) List(ctx context.Context, out client.ObjectList, opts ...client.ListOption) error {
+	return list(ctx, c.registry, c.from, out, opts)
 }
 
 // IndexField implements client.FieldIndexer. Lists in this process by MatchingFields then cost what they
-// return.
+// return. Of a kind with a conversion webhook values is given what is stored.
 func (c *Cache) IndexField(_ context.Context, obj client.Object, name string, values client.IndexerFunc) error {
 	r, err := resourceOf(c.registry, obj)
 	if err != nil {

@@ -175,7 +175,7 @@ func fill(out, stored runtime.Object) error {
 }
 
 // typed returns obj in the stored version of its kind, as a copy that the server may take over.
-func typed(r *api.Resource, obj runtime.Object) (api.Object, error) {
+func typed(ctx context.Context, r *api.Resource, obj runtime.Object) (api.Object, error) {
 	own, err := spoken(r, obj)
 	if err != nil || r.Stored() == r {
 		return own, err
@@ -183,7 +183,7 @@ func typed(r *api.Resource, obj runtime.Object) (api.Object, error) {
 	if r.Default != nil {
 		r.Default(own)
 	}
-	return r.ToStored(own), nil
+	return r.ForStore(ctx, own)
 }
 
 // spoken returns a copy of obj as the Go type of its version.

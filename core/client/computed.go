@@ -35,5 +35,5 @@ func (c *Client) listComputed(ctx context.Context, r *api.Resource, out client.O
 	if err != nil {
 		return err
 	}
-	return setItems(r, out, limited(entries, o.Limit))
+	return setItems(ctx, r, out, limited(entries, o.Limit))
 }

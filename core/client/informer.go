@@ -150,7 +150,11 @@ func (i *informer) deliver(ctx context.Context, reg *registration) {
 		if ctx.Err() != nil {
 			return
 		}
-		reg.handler.OnAdd(i.show(e), true)
+		obj, ok := i.show(ctx, e)
+		if !ok {
+			return
+		}
+		reg.handler.OnAdd(obj, true)
 	}
 	close(reg.synced)
 	var buf []*cache.Event
@@ -158,7 +162,9 @@ func (i *informer) deliver(ctx context.Context, reg *registration) {
 		var err error
 		buf, err = w.Next(ctx, buf[:0])
 		for _, ev := range buf {
-			i.handle(reg.handler, ev)
+			if !i.handle(ctx, reg.handler, ev) {
+				return
+			}
 		}
 		if err != nil {
 			return
@@ -167,25 +173,38 @@ func (i *informer) deliver(ctx context.Context, reg *registration) {
 	}
 }
 
-func (i *informer) handle(h toolscache.ResourceEventHandler, ev *cache.Event) {
+// handle calls the handler with an event; false when ctx has ended before the event could be shown.
+func (i *informer) handle(ctx context.Context, h toolscache.ResourceEventHandler, ev *cache.Event) bool {
+	obj, ok := i.show(ctx, ev.Entry)
+	if !ok {
+		return false
+	}
 	switch ev.Type {
 	case watch.Added:
-		h.OnAdd(i.show(ev.Entry), false)
+		h.OnAdd(obj, false)
 	case watch.Modified:
-		h.OnUpdate(i.show(ev.Prev), i.show(ev.Entry))
+		prev, ok := i.show(ctx, ev.Prev)
+		if !ok {
+			return false
+		}
+		h.OnUpdate(prev, obj)
 	case watch.Deleted:
-		h.OnDelete(i.show(ev.Entry))
+		h.OnDelete(obj)
 	}
+	return true
 }
 
-func (i *informer) show(e *cache.Entry) any {
-	obj := i.resource.FromStored(e.Object)
-	if !i.partial {
-		return obj
+// show is an entry as handlers see it. It waits where somebody else has to convert it.
+func (i *informer) show(ctx context.Context, e *cache.Entry) (obj any, ok bool) {
+	if i.partial {
+		p := &metav1.PartialObjectMetadata{}
+		if err := fillMetadata(i.resource, e.Object, p); err != nil {
+			return e.Object, true
+		}
+		return p, true
 	}
-	p := &metav1.PartialObjectMetadata{}
-	if err := fill(p, obj); err != nil {
-		return obj
+	if i.resource.Convert == nil {
+		return i.resource.FromStored(e.Object), true
 	}
-	return p
+	return converted(ctx, i.resource, e.Object)
 }

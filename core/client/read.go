@@ -30,10 +30,10 @@ func (c *Client) Get(ctx context.Context, key types.NamespacedName, out client.O
 	if err := c.Cache.Latest(ctx); err != nil {
 		return err
 	}
-	return get(c.Registry, c.Cache, key, out)
+	return get(ctx, c.Registry, c.Cache, key, out)
 }
 
-func get(g *api.Registry, from *cache.Cache, key types.NamespacedName, out client.Object) error {
+func get(ctx context.Context, g *api.Registry, from *cache.Cache, key types.NamespacedName, out client.Object) error {
 	r, err := resourceOf(g, out)
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func get(g *api.Registry, from *cache.Cache, key types.NamespacedName, out clien
 	if entry == nil {
 		return apierrors.NewNotFound(r.GroupResource(), key.Name)
 	}
-	return fill(out, r.FromStored(entry.Object))
+	return show(ctx, r, entry.Object, out)
 }
 
 // List implements client.Reader. Items share everything below their first level with the cache.
@@ -60,10 +60,10 @@ func (c *Client) List(ctx context.Context, out client.ObjectList, opts ...client
 	if err := c.Cache.Latest(ctx); err != nil {
 		return err
 	}
-	return list(c.Registry, c.Cache, out, opts)
+	return list(ctx, c.Registry, c.Cache, out, opts)
 }
 
-func list(g *api.Registry, from *cache.Cache, out client.ObjectList, opts []client.ListOption) error {
+func list(ctx context.Context, g *api.Registry, from *cache.Cache, out client.ObjectList, opts []client.ListOption) error {
 	r, err := resourceOf(g, out)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func list(g *api.Registry, from *cache.Cache, out client.ObjectList, opts []clie
 		return err
 	}
 	out.SetResourceVersion(strconv.FormatInt(revision, 10))
-	return setItems(r, out, entries)
+	return setItems(ctx, r, out, entries)
 }
 
 // find collects what the options select, by an index when the one field that they name has one.
@@ -144,20 +144,28 @@ func indexed(col *cache.Collection, o *client.ListOptions) ([]*cache.Entry, fiel
 	return nil, nil, false
 }
 
-func setItems(r *api.Resource, out client.ObjectList, entries []*cache.Entry) error {
+func setItems(ctx context.Context, r *api.Resource, out client.ObjectList, entries []*cache.Entry) error {
 	switch out := out.(type) {
 	case *metav1.PartialObjectMetadataList:
 		out.Items = make([]metav1.PartialObjectMetadata, len(entries))
 		for i, e := range entries {
-			if err := fill(&out.Items[i], r.FromStored(e.Object)); err != nil {
+			if err := show(ctx, r, e.Object, &out.Items[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	case *unstructured.UnstructuredList:
-		out.Items = make([]unstructured.Unstructured, len(entries))
+		objs := make([]api.Object, len(entries))
 		for i, e := range entries {
-			if err := fill(&out.Items[i], r.FromStored(e.Object)); err != nil {
+			objs[i] = e.Object
+		}
+		objs, err := r.InVersion(ctx, objs) // all at once, for a webhook may have to be asked
+		if err != nil {
+			return err
+		}
+		out.Items = make([]unstructured.Unstructured, len(objs))
+		for i, obj := range objs {
+			if err := fill(&out.Items[i], obj); err != nil {
 				return err
 			}
 		}

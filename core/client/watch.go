@@ -97,7 +97,7 @@ func (s *stream) run(ctx context.Context, initial []*cache.Entry) {
 	defer close(s.out)
 	defer s.watcher.Close()
 	for _, e := range initial {
-		if !s.send(ctx, watch.Added, s.resource.FromStored(e.Object)) {
+		if !s.show(ctx, watch.Added, e.Object) {
 			return
 		}
 	}
@@ -107,7 +107,7 @@ func (s *stream) run(ctx context.Context, initial []*cache.Entry) {
 		buf, err = s.watcher.Next(ctx, buf[:0])
 		for _, ev := range buf {
 			seen, ok := s.selector.See(ev)
-			if ok && !s.send(ctx, seen.Type, s.resource.FromStored(seen.Entry.Object)) {
+			if ok && !s.show(ctx, seen.Type, seen.Entry.Object) {
 				return
 			}
 		}
@@ -122,14 +122,27 @@ func (s *stream) run(ctx context.Context, initial []*cache.Entry) {
 	}
 }
 
-func (s *stream) send(ctx context.Context, kind watch.EventType, obj runtime.Object) bool {
-	if s.partial && kind != watch.Error {
-		var p metav1.PartialObjectMetadata
-		if fill(&p, obj) != nil {
-			return false
-		}
-		obj = &p
+// show sends a stored object as those who watch see it; false ends the watch, as one over HTTP ends when an object cannot be converted.
+func (s *stream) show(ctx context.Context, kind watch.EventType, stored api.Object) bool {
+	if s.partial {
+		p := &metav1.PartialObjectMetadata{}
+		return fillMetadata(s.resource, stored, p) == nil && s.send(ctx, kind, p)
 	}
+	if s.resource.Convert == nil {
+		return s.send(ctx, kind, s.resource.FromStored(stored))
+	}
+	objs, err := s.resource.InVersion(ctx, []api.Object{stored})
+	if err != nil {
+		if told := apierrors.APIStatus(nil); errors.As(err, &told) {
+			status := told.Status()
+			s.send(ctx, watch.Error, &status)
+		}
+		return false
+	}
+	return s.send(ctx, kind, objs[0])
+}
+
+func (s *stream) send(ctx context.Context, kind watch.EventType, obj runtime.Object) bool {
 	select {
 	case s.out <- watch.Event{Type: kind, Object: obj}:
 		return true

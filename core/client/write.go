@@ -23,7 +23,7 @@ func (c *Client) Create(ctx context.Context, obj client.Object, opts ...client.C
 	o := (&client.CreateOptions{}).ApplyOptions(opts)
 	q := c.request(r, obj.GetNamespace(), obj.GetName(), "")
 	withOptions(q, o.DryRun, o.FieldManager)
-	own, err := typed(r, obj)
+	own, err := typed(ctx, r, obj)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (c *Client) Create(ctx context.Context, obj client.Object, opts ...client.C
 	if err != nil {
 		return err
 	}
-	return fill(obj, r.FromStored(entry.Object))
+	return show(ctx, r, entry.Object, obj)
 }
 
 // Update implements client.Writer.
@@ -54,7 +54,7 @@ func (c *Client) update(ctx context.Context, obj, body client.Object, subresourc
 		}
 		return fill(body, out)
 	}
-	own, err := typed(r, body)
+	own, err := typed(ctx, r, body)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *Client) update(ctx context.Context, obj, body client.Object, subresourc
 	if err != nil {
 		return err
 	}
-	return fill(body, r.FromStored(entry.Object))
+	return show(ctx, r, entry.Object, body)
 }
 
 // Patch implements client.Writer.
@@ -91,7 +91,7 @@ func (c *Client) patch(ctx context.Context, obj, body client.Object, patch clien
 	if err != nil {
 		return err
 	}
-	return fill(body, r.FromStored(entry.Object))
+	return show(ctx, r, entry.Object, body)
 }
 
 // Apply implements client.Writer.
@@ -122,11 +122,11 @@ func (c *Client) apply(ctx context.Context, obj runtime.ApplyConfiguration, subr
 		return err
 	}
 	if u, ok := obj.(interface{ SetUnstructuredContent(map[string]any) }); ok {
-		stored, err := runtime.DefaultUnstructuredConverter.ToUnstructured(r.FromStored(entry.Object))
-		if err != nil {
+		var shown unstructured.Unstructured
+		if err := show(ctx, r, entry.Object, &shown); err != nil {
 			return err
 		}
-		u.SetUnstructuredContent(stored)
+		u.SetUnstructuredContent(shown.Object)
 	}
 	return nil
 }

@@ -62,6 +62,15 @@ func TestAuditLog(t *testing.T) {
 		}
 		return nil
 	})
+	metrics, err := s.client(t).CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"apiserver_audit_event_total ", "controller_runtime_reconcile_total{", "apiserver_storage_size_bytes{", "apiserver_request_total{"} {
+		if !bytes.Contains(metrics, []byte("\n"+name)) {
+			t.Errorf("there is no %s in /metrics", name)
+		}
+	}
 	data, err := os.ReadFile(log)
 	if err != nil {
 		t.Fatal(err)
