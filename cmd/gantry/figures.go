@@ -8,8 +8,8 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
-// ofControllers begin the names of what controller-runtime counts of queues, of reconciling and of requests to other servers.
-var ofControllers = []string{"workqueue_", "controller_runtime_", "rest_client_"}
+// ofControllers begin the names of what controller-runtime counts of reconciling and of requests to other servers.
+var ofControllers = []string{"controller_runtime_", "rest_client_"}
 
 // gatherControllers leaves out what the API server tells of the process itself.
 func gatherControllers() ([]*dto.MetricFamily, error) {

@@ -27,6 +27,7 @@ import (
 	"github.com/gantryio/gantry/core/auth/oidc"
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/client"
+	"github.com/gantryio/gantry/core/client/workers"
 	"github.com/gantryio/gantry/core/dns"
 	"github.com/gantryio/gantry/core/pki"
 	"github.com/gantryio/gantry/core/pluginhost"
@@ -196,7 +197,7 @@ func (s *server) assemble(tokens *auth.Tokens, proxy *apiserver.FrontProxy) {
 		ServiceRange:  serviceRange,
 		OpenAPI:       openapi.Handler{},
 		Audit:         s.auditLog,
-		Metrics:       append(dns.Metrics(), pluginhost.Calls),
+		Metrics:       append(dns.Metrics(), pluginhost.Calls, workers.Metrics),
 		Figures:       prometheus.GathererFunc(gatherControllers),
 		StorageSize:   s.store.Size,
 		MaxInFlight:   s.inflight,

@@ -66,7 +66,7 @@ func TestAuditLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"apiserver_audit_event_total ", "controller_runtime_reconcile_total{", "apiserver_storage_size_bytes{", "apiserver_request_total{"} {
+	for _, name := range []string{"apiserver_audit_event_total ", "controller_runtime_reconcile_total{", "workqueue_depth{", "apiserver_storage_size_bytes{", "apiserver_request_total{"} {
 		if !bytes.Contains(metrics, []byte("\n"+name)) {
 			t.Errorf("there is no %s in /metrics", name)
 		}

@@ -31,8 +31,8 @@ func TypedOptions[T comparable](n int) controller.TypedOptions[T] {
 	}
 }
 
-// newQueue makes the queue that a controller would have anyway, but without a name and so without metrics: those cost
-// every controller a timer of half a second, which together were most of what an idle server did.
-func newQueue[T comparable](_ string, limiter workqueue.TypedRateLimiter[T]) workqueue.TypedRateLimitingInterface[T] {
-	return priorityqueue.New("", func(o *priorityqueue.Opts[T]) { o.RateLimiter = limiter })
+// newQueue makes the queue that a controller would have anyway, but without a name and so without the library's metrics, which [Metrics]
+// replaces.
+func newQueue[T comparable](name string, limiter workqueue.TypedRateLimiter[T]) workqueue.TypedRateLimitingInterface[T] {
+	return newCounted(Metrics, name, priorityqueue.New("", func(o *priorityqueue.Opts[T]) { o.RateLimiter = limiter }))
 }
