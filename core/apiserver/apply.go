@@ -148,7 +148,11 @@ func decodePlain(q *api.Request, data []byte) (*configuration, error) {
 		return nil, nil
 	}
 	c := &configuration{wanted: &unstructured.Unstructured{}, data: data, typed: q.Spoken().New()}
-	if !fastjson.Unmarshal(data, c.typed) || kjson.UnmarshalCaseSensitivePreserveInts(data, &c.wanted.Object) != nil {
+	if !fastjson.Unmarshal(data, c.typed) {
+		return nil, nil
+	}
+	var ok bool
+	if c.wanted.Object, ok = fastjson.Untyped(data); !ok && kjson.UnmarshalCaseSensitivePreserveInts(data, &c.wanted.Object) != nil {
 		return nil, nil
 	}
 	if c.wanted.GroupVersionKind() != q.Spoken().GroupVersionKind() {

@@ -5,28 +5,14 @@ import (
 	"errors"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/cache"
 )
-
-// sameStored compares objects as the store tells them apart: it keeps whole seconds.
-var sameStored = func() conversion.Equalities {
-	out := equality.Semantic.Copy()
-	if err := out.AddFunc(func(a, b metav1.Time) bool {
-		return a.IsZero() && b.IsZero() || a.Unix() == b.Unix()
-	}); err != nil {
-		panic(fmt.Sprintf("compare times: %v", err)) // a function of the right form
-	}
-	return out
-}()
 
 // change makes the new object from the current one, which is shared and must not be changed. It may be
 // called again when somebody else wrote meanwhile.
@@ -150,10 +136,10 @@ func (s *Server) store(ctx context.Context, q *api.Request, obj api.Object, entr
 	if finished(q.Resource, obj) {
 		return s.remove(ctx, q, obj, entry.Revision)
 	}
-	if !entry.Former && sameStored.DeepEqual(obj, entry.Object) {
+	s.Cache.Of(q.Resource).Share(obj, entry.Object) // which leaves little to compare
+	if !entry.Former && api.EqualInStore(obj, entry.Object) {
 		return entry, nil
 	}
-	s.Cache.Of(q.Resource).Share(obj, entry.Object)
 	return s.write(ctx, q, obj, entry.Revision)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -44,8 +45,27 @@ func agree(t *testing.T, data []byte, like any) (quick, plain bool) {
 	case !quick && !reflect.DeepEqual(got, fresh()):
 		t.Errorf("left something behind: %v", got)
 	}
+	agreeUntyped(t, data, quick)
 	return quick, plain
 }
+
+// agreeUntyped does so for maps; what was decoded as an object can be decoded as a map, unless it has a fraction.
+func agreeUntyped(t *testing.T, data []byte, typed bool) {
+	t.Helper()
+	got, quick := fastjson.Untyped(data)
+	var want map[string]any
+	loose, err := kjson.UnmarshalStrict(data, &want)
+	switch {
+	case quick && (err != nil || len(loose) > 0):
+		t.Errorf("took as a map what the library refuses (%v %v): %.500s", err, loose, data)
+	case quick && !reflect.DeepEqual(got, want):
+		t.Errorf("decoded a map differently: %s\n%.500s", cmp.Diff(want, got), data)
+	case typed && !quick && err == nil && len(loose) == 0 && want != nil && !fractions.Match(data):
+		t.Errorf("left to the library as a map what was decoded as an object: %.500s", data)
+	}
+}
+
+var fractions = regexp.MustCompile(`[0-9][.eE]`)
 
 func TestEveryPlainObject(t *testing.T) {
 	fill := fuzzer.FuzzerFor(metafuzzer.Funcs, rand64{rand.New(rand.NewPCG(1, 2))}, serializer.NewCodecFactory(scheme.Scheme))
