@@ -25,9 +25,9 @@ type member struct {
 	quota  storage.Quota
 }
 
-// Two segments are allocated ahead; etcd's 64 MiB each would be most of a small disk. And all segments are read twice at a start, in
-// whole even if only the end of the first one is of use. The size is a variable of the library that running members read.
-var smallSegments = sync.OnceFunc(func() { wal.SegmentSizeBytes = 4 << 20 })
+// Two segments are allocated ahead; etcd's 64 MiB each would be most of a small disk. The size is a
+// variable of the library that running members read.
+var smallSegments = sync.OnceFunc(func() { wal.SegmentSizeBytes = 16 << 20 })
 
 func startMember(ctx context.Context, cfg Config) (*member, error) {
 	if cfg.Dir == "" {
