@@ -6,6 +6,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/gantryio/gantry/core/admission"
+	"github.com/gantryio/gantry/core/admission/podsecurity"
 	"github.com/gantryio/gantry/core/admission/policy"
 	"github.com/gantryio/gantry/core/admission/webhook"
 	"github.com/gantryio/gantry/core/auth"
@@ -17,7 +18,12 @@ func (s *server) admission(objects admission.Reader, roles *auth.RBAC, may autho
 	if err != nil {
 		panic(fmt.Sprintf("prepare webhooks: %v", err)) // the kinds of the library itself
 	}
+	standards, err := podsecurity.New(objects, s.standards)
+	if err != nil {
+		panic(fmt.Sprintf("prepare pod security: %v", err)) // Load has checked the configuration
+	}
 	return append(admission.Default(objects),
+		standards,
 		admission.Escalation{RBAC: roles, May: may},
 		admission.CertificateRequests{May: may},
 		admission.ResourceClaims{Objects: objects, May: may},

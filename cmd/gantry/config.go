@@ -41,6 +41,8 @@ type config struct {
 	maxInflight, maxMutating int
 	// oidc says which issuers' tokens are taken.
 	oidc oidc.Flags
+	// admissionConfig is the path of a file, "" for kube-apiserver's defaults.
+	admissionConfig string
 	// audit says what is recorded of requests, and where.
 	audit auditlog.Flags
 	// schedulerConfig is the path of a file, "" for kube-scheduler's defaults.
@@ -72,6 +74,7 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.maxMutating, "max-mutating-requests-inflight", 0, "see --max-requests-inflight, to which it is added")
 	c.oidc.Add(f)
 	c.audit.Add(f)
+	f.StringVar(&c.admissionConfig, "admission-control-config-file", "", "file with an AdmissionConfiguration (apiserver.config.k8s.io/v1), which may configure the plugin PodSecurity")
 	f.StringVar(&c.schedulerConfig, "scheduler-config", "", "file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1)")
 	f.BoolVar(&c.requireVerified, "require-verified-plugins", false, "refuse plugins that Gantry does not ship and `gantry plugin verify --report` has not passed")
 	f.StringVar(&c.staticPods, "static-pod-path", "", "folder of manifests of pods that run on this node whatever the API says")

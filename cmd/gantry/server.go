@@ -18,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/gantryio/gantry/core/admission"
+	"github.com/gantryio/gantry/core/admission/podsecurity"
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/all"
 	"github.com/gantryio/gantry/core/api/openapi"
@@ -87,9 +88,10 @@ type server struct {
 	handover *handover // nil where nobody can take over
 	// localNode is the name of the node in the same process, "" if there is none.
 	localNode string
-	issuers   *oidc.Config  // whose tokens are taken beside our own
-	auditLog  *auditlog.Log // nil when nothing is recorded
-	inflight  int           // how many requests are served at the same time
+	issuers   *oidc.Config               // whose tokens are taken beside our own
+	auditLog  *auditlog.Log              // nil when nothing is recorded
+	standards *podsecurity.Configuration // what is asked of pods where nothing says so
+	inflight  int                        // how many requests are served at the same time
 	ready     chan struct{}
 }
 
@@ -114,6 +116,9 @@ func openServer(c *config, h *handover) (*server, error) {
 	}
 	if s.auditLog, err = c.audit.Open(); err != nil {
 		return nil, err
+	}
+	if s.standards, err = podsecurity.Load(c.admissionConfig); err != nil {
+		return nil, fmt.Errorf("--admission-control-config-file: %w", err)
 	}
 	if err := os.MkdirAll(c.data, 0o711); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)

@@ -53,6 +53,18 @@ func (r Reader) namespace(ctx context.Context, name string) *corev1.Namespace {
 	return get[corev1.Namespace](ctx, r, corev1.SchemeGroupVersion.WithResource("namespaces"), "", name)
 }
 
+// Pods returns the pods of a namespace, in order of their names. They are shared, the list is the caller's.
+func (r Reader) Pods(ctx context.Context, namespace string) ([]*corev1.Pod, error) {
+	if err := r.Cache.Latest(ctx); err != nil {
+		return nil, err
+	}
+	var all []*corev1.Pod
+	for _, e := range r.Cache.Of(r.Registry.Resource(corev1.SchemeGroupVersion.WithResource("pods"))).Snapshot().From(namespace, "") {
+		all = append(all, e.Object.(*corev1.Pod))
+	}
+	return all, nil
+}
+
 func (r Reader) runtimeClass(ctx context.Context, name string) *nodev1.RuntimeClass {
 	return get[nodev1.RuntimeClass](ctx, r, nodev1.SchemeGroupVersion.WithResource("runtimeclasses"), "", name)
 }

@@ -212,7 +212,12 @@ func startClusterWith(dir, serviceRange string, edits ...func(*apiserver.Server)
 		stop()
 		return nil, nil, err
 	}
-	c.api.Admission = append(admission.Default(objects),
+	standards, err := standardsOf(objects, "")
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	c.api.Admission = append(admission.Default(objects), standards,
 		policy.NewMutating(objects, c.api.Authorizer, c.api.TypeConverter), webhook.NewMutating(caller),
 		policy.NewValidating(objects, c.api.Authorizer), webhook.NewValidating(caller))
 	for _, edit := range edits {

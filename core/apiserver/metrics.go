@@ -81,10 +81,10 @@ func (s contents) Collect(out chan<- prometheus.Metric) {
 // sizeTime is how long the store may take to tell its size.
 const sizeTime = 2 * time.Second
 
-// ofLibraries begin the names of what the libraries of k8s.io/apiserver count themselves.
+// ofLibraries begin the names of what the libraries of k8s.io/apiserver, and that of pod security, count themselves.
 var ofLibraries = []string{
 	"apiserver_admission_match_condition_", "apiserver_admission_webhook_", "apiserver_audit_", "apiserver_authentication_jwt_authenticator_",
-	"apiserver_cel_", "apiserver_mutating_admission_policy_", "apiserver_validating_admission_policy_", "apiserver_webhooks_",
+	"apiserver_cel_", "apiserver_mutating_admission_policy_", "apiserver_validating_admission_policy_", "apiserver_webhooks_", "pod_security_",
 }
 
 // gatherLibraries leaves out what else lies in the registry that all of Kubernetes' libraries share: this server's own figures of the
