@@ -162,27 +162,45 @@ func (h *Host) start(i *instance) {
 
 // Set changes which plugins run, in this order. Those that are new are started, those whose executable or
 // configuration has changed are replaced, the order of the others is taken over. Those that are not listed any more
-// are taken down, with what they supervise: nobody may need them then. Set returns when they are.
+// are taken down, with what they supervise: nobody may need them then. Set returns when they are. Those that a host could not take
+// down, because it failed or died, the next host in the same StateDir has again.
 func (h *Host) Set(ctx context.Context, plugins []Plugin) error {
 	if err := check(plugins); err != nil {
 		return err
 	}
-	if err := h.config.remember(plugins); err != nil {
+	if err := h.config.remember(append(slices.Clone(plugins), h.without(plugins)...)); err != nil {
 		return err
 	}
 	var errs []error
 	gone, changed := h.arrange(plugins)
+	stay := slices.Clone(plugins)
 	for _, i := range gone {
 		if i.cancel != nil {
 			i.cancel()
 			<-i.ended
 		}
-		errs = append(errs, i.stop(ctx))
+		if err := i.stop(ctx); err != nil {
+			errs = append(errs, err)
+			stay = append(stay, i.plugin())
+		}
+	}
+	if len(gone) > 0 {
+		errs = append(errs, h.config.remember(stay))
 	}
 	if changed {
 		h.changes.notify()
 	}
 	return errors.Join(errs...)
+}
+
+// without are the host's plugins but for those.
+func (h *Host) without(plugins []Plugin) (others []Plugin) {
+	for _, p := range h.Plugins() {
+		if !slices.ContainsFunc(plugins, func(q Plugin) bool { return q.Kind == p.Kind && q.Name == p.Name }) {
+			others = append(others, p)
+		}
+	}
+	return others
 }
 
 // arrange makes plugins the instances, returns those that are no more, and tells whether anything is different.

@@ -137,6 +137,35 @@ func TestTheNextHostFindsWhatWasSet(t *testing.T) {
 	}
 }
 
+// A host that could not take a plugin down, as when it dies meanwhile, leaves that to the next one.
+func TestTheNextHostTakesDownWhatWasToGo(t *testing.T) {
+	ctx, c := deadline(t), place(t)
+	h, stop := run(t, c)
+	ready(ctx, t, h)
+	if err := h.Set(ctx, append([]pluginhost.Plugin{fakeNetwork("second", "10.8.0.0/24", 3)}, c.Plugins...)); err != nil {
+		t.Fatal(err)
+	}
+	both := func(all []pluginhost.Instance) bool { return len(all) == 2 && all[0].Up && all[1].Up }
+	until(ctx, t, h, both)
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := h.Set(over, c.Plugins); err == nil {
+		t.Error("a plugin is taken down without time for it")
+	}
+	stop()
+	h, _ = run(t, c)
+	id, err := process.Find(until(ctx, t, h, both)[1].PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Set(ctx, c.Plugins); err != nil || id.Alive() {
+		t.Errorf("the next host: %v; the plugin lives: %v", err, id.Alive())
+	}
+	if again, err := pluginhost.New(c); err != nil || len(again.Plugins()) != 1 {
+		t.Errorf("%v are still to go: %v", again.Plugins(), err)
+	}
+}
+
 // Whoever sets plugins when something changes must not wake himself.
 func TestSettingTheSameChangesNothing(t *testing.T) {
 	ctx, c := deadline(t), place(t)

@@ -38,7 +38,7 @@ func furtherPlugin(name string, t v1alpha1.Type, source v1alpha1.Source) v1alpha
 }
 
 // memory prints what each shipped plugin's process uses (VmRSS) a minute and a half after it and 20 pods have started.
-func memory(ctx context.Context, c *cluster) error {
+func memory(ctx context.Context, c *cluster) (err error) {
 	if err := c.start(ctx); err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func memory(ctx context.Context, c *cluster) error {
 		if err := c.api.Create(ctx, p.DeepCopy()); err != nil {
 			return err
 		}
-		defer func() { _ = c.api.Delete(context.WithoutCancel(ctx), p.DeepCopy()) }()
+		defer func() { err = errors.Join(err, c.withdraw(ctx, p)) }()
 	}
 	remove, err := c.deploy(ctx, "memory", 20)
 	if err != nil {
@@ -145,13 +145,13 @@ func swapReal(ctx context.Context, c *cluster) error {
 }
 
 // swapped moves n pods of one Deployment from one runtime to another and prints how long that took.
-func (c *cluster) swapped(ctx context.Context, name string, n int32, from, to v1alpha1.Plugin) error {
+func (c *cluster) swapped(ctx context.Context, name string, n int32, from, to v1alpha1.Plugin) (err error) {
 	if err := c.start(ctx); err != nil {
 		return err
 	}
 	for _, p := range []v1alpha1.Plugin{from, to} {
 		if err := c.api.Create(ctx, p.DeepCopy()); err == nil {
-			defer func() { _ = c.api.Delete(context.WithoutCancel(ctx), p.DeepCopy()) }()
+			defer func() { err = errors.Join(err, c.withdraw(ctx, p)) }()
 		} else if !apierrors.IsAlreadyExists(err) {
 			return err
 		}
@@ -184,6 +184,26 @@ func (c *cluster) swapped(ctx context.Context, name string, n int32, from, to v1
 	}
 	print(name, "%s", round(time.Since(began)))
 	return remove()
+}
+
+// withdraw deletes a plugin and waits until the node has it no more.
+func (c *cluster) withdraw(ctx context.Context, p v1alpha1.Plugin) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := c.api.Delete(ctx, p.DeepCopy()); client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	for {
+		list, err := c.nodePlugins(ctx)
+		if err == nil && !slices.ContainsFunc(list, func(have v1alpha1.NodePlugin) bool { return have.Name == p.Name }) {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("plugin %s stays: %w", p.Name, errors.Join(err, ctx.Err()))
+		}
+	}
 }
 
 func (c *cluster) awaitPlugin(ctx context.Context, name string, is func(p v1alpha1.NodePlugin) bool) error {
