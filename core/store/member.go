@@ -14,7 +14,6 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/storage"
 	"go.etcd.io/etcd/server/v3/storage/wal"
-	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 )
 
@@ -41,9 +40,17 @@ func startMember(ctx context.Context, cfg Config) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
 	}
-	if err := lead(ctx, e); err != nil {
+	select {
+	case <-e.Server.ReadyNotify():
+	case err := <-e.Err():
 		e.Close()
 		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
+	case <-e.Server.StopNotify():
+		e.Close()
+		return nil, fmt.Errorf("start etcd in %s: it stopped", cfg.Dir)
+	case <-ctx.Done():
+		e.Close()
+		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, ctx.Err())
 	}
 	return &member{
 		etcd: e, client: v3client.New(e.Server),
@@ -51,44 +58,13 @@ func startMember(ctx context.Context, cfg Config) (*member, error) {
 	}, nil
 }
 
-// campaignEvery is how often a member that does not lead yet is asked to. It heeds that only once it has applied the configuration
-// changes of its log, which takes it a moment.
-const campaignEvery = 5 * time.Millisecond
-
-// lead returns once the member is ready. It is the only voter, so that there is nobody whose election timeout it would have to
-// wait out before it elects itself, which takes up to a second.
-func lead(ctx context.Context, e *embed.Etcd) error {
-	self := uint64(e.Server.MemberID())
-	again := time.NewTicker(campaignEvery)
-	defer again.Stop()
-	var committed sync.Once
-	for {
-		if e.Server.AppliedIndex() > 0 && uint64(e.Server.Leader()) == 0 {
-			// What was applied first must be in the database by the time that it leads, or etcd logs that it is missing.
-			committed.Do(e.Server.Backend().ForceCommit)
-			// In raft's words: who leads wants this one to lead now (section 3.10 of Ongaro's thesis).
-			_ = e.Server.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: &self, To: &self})
-		}
-		select {
-		case <-e.Server.ReadyNotify():
-			return nil
-		case err := <-e.Err():
-			return err
-		case <-e.Server.StopNotify():
-			return errors.New("it stopped")
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-again.C:
-		}
-	}
-}
-
 func embedConfig(cfg Config) *embed.Config {
 	c := embed.NewConfig()
 	c.Name, c.Dir = "gantry", cfg.Dir
 	c.LogLevel = "error"
 	c.TickMs = uint(cfg.tick() / time.Millisecond)
-	c.ElectionMs = 10 * c.TickMs
+	// The shortest that etcd takes: the only voter has nobody to wait for at a start.
+	c.ElectionMs = 5 * c.TickMs
 	// Nobody dials it: the peer address is only a name in the member list.
 	self := url.URL{Scheme: "http", Host: "localhost:2380"}
 	c.ListenPeerUrls, c.ListenClientUrls = nil, nil

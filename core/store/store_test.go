@@ -56,20 +56,6 @@ func TestWritesCompareRevisions(t *testing.T) {
 	}
 }
 
-// With such ticks an election of its own accord would come after twenty seconds at the earliest.
-func TestTheMemberLeadsAtOnce(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{"first start", "second start"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
-		s, err := Open(ctx, Config{Dir: dir, Tick: 4 * time.Second})
-		cancel()
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		s.Close()
-	}
-}
-
 func TestAListAndTheWatchAfterItSeeEverythingOnce(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer s.Close()
