@@ -344,6 +344,26 @@ func kill(t *testing.T, pid int) {
 	}
 }
 
+// replace kills a plugin and waits until the host has another one: calls that are made before it has noticed fail, as those do that
+// were under way.
+func (n *node) replace(t *testing.T, name string) {
+	t.Helper()
+	old := pid(t, n.host, name)
+	late := time.After(30 * time.Second)
+	kill(t, old)
+	for {
+		changed := n.host.Changed()
+		if slices.ContainsFunc(n.host.Instances(), func(i pluginhost.Instance) bool { return i.Name == name && i.Up && i.PID != old }) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("plugin %s is not launched again: %+v", name, n.host.Instances())
+		}
+	}
+}
+
 func TestConformance(t *testing.T) {
 	n := newNode(t)
 	n.importDemo(t)
@@ -361,8 +381,8 @@ func TestContainersOutliveEverything(t *testing.T) {
 		name string
 		do   func()
 	}{
-		{"the runtime plugin is killed", func() { kill(t, pid(t, n.host, "containerd")) }},
-		{"the network plugin is killed", func() { kill(t, pid(t, n.host, "cni")) }},
+		{"the runtime plugin is killed", func() { n.replace(t, "containerd") }},
+		{"the network plugin is killed", func() { n.replace(t, "cni") }},
 		{"containerd is killed", func() { kill(t, n.containerd(t)) }},
 		{"the agent is away", func() { n.away(); n.up(t) }},
 		{"runtime plugin and containerd are killed while the agent is away", func() {
