@@ -16,13 +16,6 @@ import (
 	"github.com/gantryio/gantry/core/upgrade"
 )
 
-// An agent that stops ends what follows a log with a trailer that says where, and the one after it goes on there when it is asked
-// with the parameter: see core/agent/stream.
-const (
-	logPosition          = "Gantry-Log-Position"
-	logPositionParameter = "position"
-)
-
 const (
 	// logPatience is how long the next agent may take to know the pod, and logAgain the pause between two questions.
 	logPatience = 30 * time.Second
@@ -85,7 +78,7 @@ func (l *agentLog) Read(b []byte) (int, error) {
 		if n > 0 || err == nil {
 			return n, nil
 		}
-		at := l.resp.Trailer.Get(logPosition)
+		at := l.resp.Trailer.Get(upgrade.LogPosition)
 		if !errors.Is(err, io.EOF) || at == "" || !l.goOn(at) {
 			return 0, err
 		}
@@ -98,12 +91,12 @@ func (l *agentLog) Close() error { return l.resp.Body.Close() }
 func (l *agentLog) ask(position string) (*http.Response, error) {
 	u, query := *l.url, url.Values{}
 	for name, values := range l.query {
-		if name != logPositionParameter {
+		if name != upgrade.LogPositionParameter {
 			query[name] = values
 		}
 	}
 	if position != "" {
-		query.Set(logPositionParameter, position)
+		query.Set(upgrade.LogPositionParameter, position)
 		if limit, err := strconv.ParseInt(query.Get("limitBytes"), 10, 64); err == nil {
 			query.Set("limitBytes", strconv.FormatInt(limit-l.passed, 10))
 		}

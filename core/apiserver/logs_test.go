@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryio/gantry/core/upgrade"
 )
 
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -20,7 +22,7 @@ func TestLogOverTwoAgents(t *testing.T) {
 	answers := []func(w http.ResponseWriter){
 		func(w http.ResponseWriter) {
 			_, _ = io.WriteString(w, "one\n")
-			w.Header().Set(http.TrailerPrefix+logPosition, "0.log:1:2:false")
+			w.Header().Set(http.TrailerPrefix+upgrade.LogPosition, "0.log:1:2:false")
 		},
 		func(w http.ResponseWriter) { http.Error(w, "pod unknown", http.StatusNotFound) },
 		func(w http.ResponseWriter) { _, _ = io.WriteString(w, "two\n") },

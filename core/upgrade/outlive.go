@@ -5,6 +5,13 @@ import (
 	"errors"
 )
 
+// LogPosition is the trailer with which an agent's answer to a follower of a log ends when the agent stops and the container does not.
+// The query parameter LogPositionParameter with its value makes the agent that comes after it go on there.
+const (
+	LogPosition          = "Gantry-Log-Position"
+	LogPositionParameter = "position"
+)
+
 // ErrHandedOver is the cause (context.Cause) for which requests end in a process when another one has taken over.
 var ErrHandedOver = errors.New("another process serves on")
 

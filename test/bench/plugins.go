@@ -193,25 +193,24 @@ func (c *cluster) withdraw(ctx context.Context, p v1alpha1.Plugin) error {
 	if err := c.api.Delete(ctx, p.DeepCopy()); client.IgnoreNotFound(err) != nil {
 		return err
 	}
-	for {
-		list, err := c.nodePlugins(ctx)
-		if err == nil && !slices.ContainsFunc(list, func(have v1alpha1.NodePlugin) bool { return have.Name == p.Name }) {
-			return nil
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("plugin %s stays: %w", p.Name, errors.Join(err, ctx.Err()))
-		}
-	}
+	return c.awaitPlugins(ctx, p.Name, func(list []v1alpha1.NodePlugin) bool {
+		return !slices.ContainsFunc(list, func(have v1alpha1.NodePlugin) bool { return have.Name == p.Name })
+	})
 }
 
 func (c *cluster) awaitPlugin(ctx context.Context, name string, is func(p v1alpha1.NodePlugin) bool) error {
+	return c.awaitPlugins(ctx, name, func(list []v1alpha1.NodePlugin) bool {
+		return slices.ContainsFunc(list, func(p v1alpha1.NodePlugin) bool { return p.Name == name && is(p) })
+	})
+}
+
+// awaitPlugins waits until the node's plugins are as wanted; name is the one that matters.
+func (c *cluster) awaitPlugins(ctx context.Context, name string, are func(list []v1alpha1.NodePlugin) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		list, err := c.nodePlugins(ctx)
-		if err == nil && slices.ContainsFunc(list, func(p v1alpha1.NodePlugin) bool { return p.Name == name && is(p) }) {
+		if err == nil && are(list) {
 			return nil
 		}
 		select {

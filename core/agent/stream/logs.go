@@ -11,13 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/gantryio/gantry/core/agent/logs"
-)
-
-// PositionHeader is the trailer with which the answer to a follower of a log ends when the server stops and the container does not.
-// The query parameter PositionParameter with its value makes the server that comes after it go on there.
-const (
-	PositionHeader    = "Gantry-Log-Position"
-	PositionParameter = "position"
+	"github.com/gantryio/gantry/core/upgrade"
 )
 
 func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
@@ -49,7 +43,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	}
 	if o.Follow && ctx.Err() != nil && r.Context().Err() == nil {
 		out.Flush() // a trailer follows chunks only
-		w.Header().Set(http.TrailerPrefix+PositionHeader, o.At.String())
+		w.Header().Set(http.TrailerPrefix+upgrade.LogPosition, o.At.String())
 	}
 }
 
@@ -124,7 +118,7 @@ func logOptions(q url.Values, now time.Time) (o logs.Options, previous bool, err
 	default:
 		err = fmt.Errorf("invalid stream %q", v)
 	}
-	if v := q.Get(PositionParameter); v != "" && err == nil {
+	if v := q.Get(upgrade.LogPositionParameter); v != "" && err == nil {
 		var at logs.Position
 		at, err = logs.ParsePosition(v)
 		o.At = &at
