@@ -20,6 +20,7 @@ var layers = []struct {
 	{"core/store", nil},
 	{"core/run", nil},
 	{"core/pki", nil},
+	{"core/h2", nil},
 	{"core/upgrade", nil},
 	{"core/cache", []string{"core/api", "core/store"}},
 	{"core/auth", []string{"core/api", "core/store", "core/cache"}},

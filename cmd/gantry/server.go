@@ -30,6 +30,7 @@ import (
 	"github.com/gantryio/gantry/core/client"
 	"github.com/gantryio/gantry/core/client/workers"
 	"github.com/gantryio/gantry/core/dns"
+	"github.com/gantryio/gantry/core/h2"
 	"github.com/gantryio/gantry/core/pki"
 	"github.com/gantryio/gantry/core/pluginhost"
 	"github.com/gantryio/gantry/core/run"
@@ -314,10 +315,10 @@ func (s *server) serve(ctx context.Context) error {
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       3 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
 	}
+	(&h2.Server{MaxStreams: 1000, IdleTimeout: srv.IdleTimeout}).Attach(srv)
 	failed := make(chan error, 1)
-	go func() { failed <- srv.ServeTLS(apiserver.Gather(s.listener), "", "") }()
+	go func() { failed <- srv.ServeTLS(h2.Cork(s.listener), "", "") }()
 	slog.Info("API is served", "address", s.listener.Addr())
 	close(s.ready)
 	go apiserver.Warm()
@@ -369,5 +370,6 @@ func (s *server) servingTLS() (*tls.Config, error) {
 		Certificates: []tls.Certificate{pair.TLS()},
 		ClientCAs:    s.authority.Pool(), ClientAuth: tls.VerifyClientCertIfGiven,
 		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		DynamicRecordSizingDisabled: true, // clients wait for whole answers
 	}, nil
 }

@@ -155,14 +155,15 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 		s.serve(w, c)
 		return
 	}
+	if c.verb == "get" && c.sub == nil && !c.q.Resource.Computed {
+		s.serve(w, c) // which waits for nothing longer than revisionWait
+		return
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, requestTime)
 	defer cancel()
 	defer hurry(ctx, w)()
 	c.ctx = ctx
-	s.workers.do(func() {
-		defer s.recovered(w, req)
-		s.serve(w, c)
-	})
+	s.serve(w, c)
 }
 
 // newCall parses /api/v1/… and /apis/GROUP/VERSION/…; the call is returned with errors that come late.

@@ -53,6 +53,9 @@ func (s *Server) Get(ctx context.Context, q *api.Request, resourceVersion string
 }
 
 func (s *Server) waitFor(ctx context.Context, resourceVersion string) error {
+	if resourceVersion == "" && s.Cache.IsLatest() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, revisionWait)
 	defer cancel()
 	if resourceVersion == "" {

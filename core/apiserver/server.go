@@ -91,7 +91,6 @@ type Server struct {
 	internals   admission.Chain // those of Admission that ask nobody
 	externals   admission.Chain // and those that do
 	overload    overload
-	workers     workers
 	meter       usage.Meter
 	figures     *figures
 	metrics     http.Handler

@@ -35,6 +35,7 @@ type Store interface {
 	List(ctx context.Context, prefix string, visit func(store.KV) error) (int64, error)
 	Watch(ctx context.Context, prefix string, revision int64, visit func(events []store.Event, seen int64) error) error
 	Revision(ctx context.Context) (int64, error)
+	Acknowledged() (revision int64, known bool)
 	AskProgress(ctx context.Context) error
 }
 
@@ -197,6 +198,12 @@ func (c *Cache) WaitFor(ctx context.Context, revision int64) error {
 			return fmt.Errorf("wait for revision %d, have %d: %w", revision, c.Revision(), ErrFuture)
 		}
 	}
+}
+
+// IsLatest tells, at no cost, that Latest would return at once. It is false when that cannot be known.
+func (c *Cache) IsLatest() bool {
+	revision, known := c.store.Acknowledged()
+	return known && c.Revision() >= revision
 }
 
 // Latest returns once the cache has seen every write that was acknowledged before the call.

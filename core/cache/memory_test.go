@@ -77,6 +77,8 @@ func (m *memory) Watch(ctx context.Context, _ string, revision int64, visit func
 	}
 }
 
+func (m *memory) Acknowledged() (int64, bool) { return 0, false }
+
 func (m *memory) Revision(context.Context) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

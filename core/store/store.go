@@ -184,10 +184,15 @@ func (s *Store) swap(ctx context.Context, key []byte, revision int64, op *pb.Req
 // Revision returns a revision at least as high as that of every write acknowledged to anybody before
 // the call. With the embedded member, whose only writer is this process, it costs nothing.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
-	if s.member != nil {
-		return s.acked.Load(), nil
+	if revision, known := s.Acknowledged(); known {
+		return revision, nil
 	}
 	return s.remoteRevision(ctx)
+}
+
+// Acknowledged is what Revision returns, where that is known here: not with an external etcd, which others may write to.
+func (s *Store) Acknowledged() (revision int64, known bool) {
+	return s.acked.Load(), s.member != nil
 }
 
 func (s *Store) remoteRevision(ctx context.Context) (int64, error) {

@@ -356,7 +356,7 @@ func checkSeen(t *testing.T, w *seen, r *recorder, final map[string]string, rest
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if fmt.Sprint(w.state) != fmt.Sprint(final) {
-			return fmt.Errorf("the watcher has %v, the server %v", w.state, final)
+			return fmt.Errorf("the watcher has %v, the server %v; it had to list anew over %v, and what was wrong is %q", w.state, final, w.gaps, w.wrong)
 		}
 		return nil
 	})

@@ -1,0 +1,207 @@
+package h2
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// stream is a request and its answer. What others than the handler use is guarded by the connection's lock.
+type stream struct {
+	c      *conn
+	id     uint32
+	req    *http.Request
+	cancel context.CancelFunc
+	res    response
+
+	err      error // why it has ended before its time
+	heard    bool  // the client has said all
+	answered bool  // so has the handler
+	window   int64 // what may be sent
+	writeBy  time.Time
+
+	// The request's body.
+	length   int64 // declared, -1 if not
+	received int64
+	body     []byte // what has been received and not been read, from off on
+	off      int
+	credit   int64 // what the client may send
+	taken    int64 // bytes since it was last told that it may send more
+	readBy   time.Time
+	unwanted bool // nobody is going to read it
+	expects  bool // the client waits to be told to send it
+	held     bool // the handler does not run before it is there
+	slow     bool
+}
+
+// newStream is called with the lock; it returns false for a malformed request.
+func (c *conn) newStream(f *http2.MetaHeadersFrame) (*stream, bool) {
+	st := &stream{c: c, id: f.StreamID, window: c.initial, credit: recvWindow, heard: f.StreamEnded()}
+	ctx, cancel := context.WithCancel(c.ctx)
+	if !st.parse(ctx, f) {
+		cancel()
+		return nil, false
+	}
+	st.cancel = cancel
+	st.res.st = st
+	st.res.length = -1
+	if !st.heard {
+		st.req.Body = (*body)(st)
+	}
+	return st, true
+}
+
+// mayHold tells whether the handler can wait for the body.
+func (st *stream) mayHold() bool {
+	return !st.heard && !st.expects && st.length > 0 && st.length <= mayHold
+}
+
+// shut ends what still happens on the stream.
+func (st *stream) shut(err error) {
+	if st.err == nil {
+		st.err = err
+	}
+	st.cancel()
+}
+
+// handle runs the handler. It is on a goroutine of its own.
+func (st *stream) handle() {
+	defer st.done()
+	defer func() {
+		cause := recover()
+		if cause == nil {
+			return
+		}
+		st.res.broken = true
+		if cause != http.ErrAbortHandler && st.c.errorLog != nil {
+			st.c.errorLog.Printf("h2: panic serving %s: %v\n%s", st.c.remote, cause, debug.Stack())
+		}
+	}()
+	st.c.handler.ServeHTTP(&st.res, st.req)
+}
+
+// done ends the answer.
+func (st *stream) done() {
+	c := st.c
+	if !st.res.broken {
+		st.res.finish()
+	}
+	st.cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	st.unwanted = true
+	st.discard()
+	switch {
+	case c.err != nil || st.err != nil:
+	case !st.answered:
+		c.reset(st.id, http2.ErrCodeInternal)
+	case !st.heard:
+		// The answer is complete without the rest of the request (RFC 9113, section 8.1).
+		c.reset(st.id, http2.ErrCodeNo)
+	}
+	c.close()
+}
+
+// body is the request's, for its handler.
+type body stream
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	st := (*stream)(b)
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st.expects {
+		st.expects = false
+		if st.err == nil && !st.heard && !st.res.begun {
+			c.inform(st, http.StatusContinue, nil)
+			c.flushLater()
+		}
+	}
+	for {
+		switch {
+		case st.unwanted:
+			return 0, http.ErrBodyReadAfterClose
+		case st.off < len(st.body):
+			n := copy(p, st.body[st.off:])
+			if st.off += n; st.off == len(st.body) {
+				st.body, st.off = st.body[:0], 0
+			}
+			c.refund(st, int64(n))
+			return n, nil
+		case st.err != nil:
+			return 0, st.err
+		case st.heard:
+			return 0, io.EOF
+		case expired(st.readBy):
+			return 0, os.ErrDeadlineExceeded
+		case len(p) == 0:
+			return 0, nil
+		}
+		c.waitUntil(st.readBy)
+	}
+}
+
+// Close implements io.Closer. What has not been read is not wanted.
+func (b *body) Close() error {
+	st := (*stream)(b)
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.unwanted = true
+	st.discard()
+	return nil
+}
+
+// discard is for a body of which nothing more is wanted.
+func (st *stream) discard() {
+	if st.c.err == nil {
+		st.c.refund(st, int64(len(st.body)-st.off))
+	}
+	st.body, st.off = nil, 0
+}
+
+func expired(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
+
+// waitUntil is wait with a deadline, or without one if that is zero.
+func (c *conn) waitUntil(deadline time.Time) {
+	if deadline.IsZero() {
+		c.wait()
+		return
+	}
+	defer time.AfterFunc(time.Until(deadline), func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.wake()
+	}).Stop()
+	c.wait()
+}
+
+// hearTrailer takes the fields that come after a request's body.
+func (c *conn) hearTrailer(st *stream, f *http2.MetaHeadersFrame) error {
+	if st.heard {
+		c.reset(st.id, http2.ErrCodeStreamClosed)
+		return nil
+	}
+	if !f.StreamEnded() || len(f.PseudoFields()) > 0 || st.length >= 0 && st.received != st.length {
+		c.reset(st.id, http2.ErrCodeProtocol)
+		return nil
+	}
+	for _, hf := range f.RegularFields() {
+		name := c.canonical(hf.Name)
+		if _, declared := st.req.Trailer[name]; declared {
+			st.req.Trailer[name] = append(st.req.Trailer[name], hf.Value)
+		}
+	}
+	c.bodyEnds(st)
+	c.wake()
+	return nil
+}
+
+var errShut = errors.New("h2: the stream has ended")

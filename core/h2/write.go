@@ -1,0 +1,259 @@
+package h2
+
+import (
+	"encoding/binary"
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+const (
+	// maxFrame is the size of frames that every client takes (RFC 9113, section 4.2).
+	maxFrame  = 16 << 10
+	frameHead = 9
+	// backlog is how many bytes a connection may owe before those who answer on it wait.
+	backlog = 64 << 10
+	// writeTime is how long a client may take nothing at all, about.
+	writeTime = 30 * time.Second
+)
+
+// What follows appends to what goes out, and is called with the lock.
+
+// head begins a frame whose payload of n bytes is to be appended to c.out.b next.
+func (c *conn) head(n int, kind http2.FrameType, flags http2.Flags, id uint32) {
+	if c.out == nil {
+		c.out = takeBuffer()
+	}
+	c.out.b = append(c.out.b, byte(n>>16), byte(n>>8), byte(n), byte(kind), byte(flags))
+	c.out.b = binary.BigEndian.AppendUint32(c.out.b, id)
+}
+
+func (c *conn) settings(all ...http2.Setting) {
+	c.head(6*len(all), http2.FrameSettings, 0, 0)
+	for _, s := range all {
+		c.out.b = binary.BigEndian.AppendUint16(c.out.b, uint16(s.ID))
+		c.out.b = binary.BigEndian.AppendUint32(c.out.b, s.Val)
+	}
+}
+
+func (c *conn) windowUpdate(id uint32, n int64) {
+	c.head(4, http2.FrameWindowUpdate, 0, id)
+	c.out.b = binary.BigEndian.AppendUint32(c.out.b, uint32(n))
+}
+
+func (c *conn) ping(ack bool, data [8]byte) {
+	var flags http2.Flags
+	if ack {
+		flags = http2.FlagPingAck
+	}
+	c.head(len(data), http2.FramePing, flags, 0)
+	c.out.b = append(c.out.b, data[:]...)
+}
+
+func (c *conn) goAway(last uint32, code http2.ErrCode) {
+	c.head(8, http2.FrameGoAway, 0, 0)
+	c.out.b = binary.BigEndian.AppendUint32(c.out.b, last)
+	c.out.b = binary.BigEndian.AppendUint32(c.out.b, uint32(code))
+}
+
+func (c *conn) rst(id uint32, code http2.ErrCode) {
+	c.head(4, http2.FrameRSTStream, 0, id)
+	c.out.b = binary.BigEndian.AppendUint32(c.out.b, uint32(code))
+}
+
+// statuses are the usual ones as text.
+var statuses = map[int]string{200: "200", 201: "201", 404: "404", 409: "409", 429: "429"}
+
+// headers sends an answer's head, or with status 0 its trailer.
+func (c *conn) headers(id uint32, status int, fields []hpack.HeaderField, end bool) {
+	c.block.Reset()
+	if status != 0 {
+		text, ok := statuses[status]
+		if !ok {
+			text = strconv.Itoa(status)
+		}
+		_ = c.fields.WriteField(hpack.HeaderField{Name: ":status", Value: text})
+	}
+	for _, f := range fields {
+		_ = c.fields.WriteField(f)
+	}
+	var flags http2.Flags
+	if end {
+		flags = http2.FlagHeadersEndStream
+	}
+	for kind, left := http2.FrameHeaders, c.block.Bytes(); ; kind, flags = http2.FrameContinuation, 0 {
+		n := min(len(left), c.maxFrame)
+		if n == len(left) {
+			flags |= http2.FlagHeadersEndHeaders
+		}
+		c.head(n, kind, flags, id)
+		c.out.b = append(c.out.b, left[:n]...)
+		if left = left[n:]; len(left) == 0 {
+			return
+		}
+	}
+}
+
+// inform sends a head that is not yet the answer's.
+func (c *conn) inform(st *stream, status int, header http.Header) {
+	var fields []hpack.HeaderField
+	if status != http.StatusContinue {
+		for name, values := range header {
+			for _, v := range values {
+				if sendable(name) && name != "Content-Length" && httpguts.ValidHeaderFieldValue(v) {
+					fields = append(fields, hpack.HeaderField{Name: lower(name), Value: v})
+				}
+			}
+		}
+	}
+	c.headers(st.id, status, fields, false)
+}
+
+// data sends a part of an answer's body, as fast as the client takes it.
+func (c *conn) data(st *stream, p []byte, end bool) error {
+	for {
+		n, err := c.room(st, len(p))
+		if err != nil {
+			return err
+		}
+		var flags http2.Flags
+		if end && n == len(p) {
+			flags = http2.FlagDataEndStream
+		}
+		c.head(n, http2.FrameData, flags, st.id)
+		c.out.b = append(c.out.b, p[:n]...)
+		st.window -= int64(n)
+		c.window -= int64(n)
+		if p = p[n:]; len(p) == 0 {
+			if end {
+				c.answer(st)
+			}
+			return nil
+		}
+	}
+}
+
+// room waits until some of n bytes may be sent on a stream, and returns how many.
+func (c *conn) room(st *stream, n int) (int, error) {
+	for {
+		if st.err != nil {
+			return 0, st.err
+		}
+		if c.err != nil {
+			return 0, c.err
+		}
+		full := c.out != nil && len(c.out.b) > backlog
+		if n == 0 && !full {
+			return 0, nil
+		}
+		open := min(int64(n), int64(c.maxFrame), c.window, st.window)
+		if open > 0 && !full {
+			return int(open), nil
+		}
+		if c.out != nil && !c.flushing {
+			c.flush()
+			continue
+		}
+		if expired(st.writeBy) {
+			c.reset(st.id, http2.ErrCodeCancel)
+			st.err = os.ErrDeadlineExceeded
+			continue
+		}
+		c.waitUntil(st.writeBy)
+	}
+}
+
+// answer is for when the last of an answer has been appended.
+func (c *conn) answer(st *stream) {
+	st.answered = true
+	if st.heard {
+		c.forget(st)
+	}
+}
+
+// flush writes what goes out, unless another does already: then that one does. It lets go of the lock meanwhile, and is called
+// where it may wait for the client.
+func (c *conn) flush() {
+	if c.flushing || c.out == nil {
+		return
+	}
+	c.flushing = true
+	if len(c.streams) > 1 {
+		// Others who answer on this connection, if they have something already, get it into the same record.
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+	}
+	c.write()
+	if c.out == nil || c.err != nil {
+		c.flushing = false
+		c.wake()
+		c.close()
+		return
+	}
+	go c.flushAll() // what has come up is not this caller's to wait for
+}
+
+// flushLater is flush where nothing may wait for the client.
+func (c *conn) flushLater() {
+	if c.flushing || c.out == nil || c.err != nil {
+		return
+	}
+	c.flushing = true
+	go c.flushAll()
+}
+
+func (c *conn) flushAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.out != nil && c.err == nil {
+		c.write()
+	}
+	c.flushing = false
+	c.wake()
+	c.close()
+}
+
+// write writes once.
+func (c *conn) write() {
+	due := c.out
+	c.out = nil
+	if due == nil {
+		return
+	}
+	c.wake()
+	c.mu.Unlock()
+	err := c.push(due.b)
+	due.free()
+	c.mu.Lock()
+	if err != nil && c.err == nil {
+		c.endLocked(err)
+		_ = c.tls.NetConn().Close() // the reader need not wait for more
+	}
+}
+
+func (c *conn) push(b []byte) error {
+	if now := time.Now(); c.deadline.Sub(now) < writeTime/2 {
+		c.deadline = now.Add(writeTime)
+		if err := c.tls.SetWriteDeadline(c.deadline); err != nil {
+			return err
+		}
+	}
+	raw, ok := c.tls.NetConn().(*corked)
+	if !ok || len(b) <= maxFrame {
+		_, err := c.tls.Write(b)
+		return err
+	}
+	raw.hold()
+	_, err := c.tls.Write(b)
+	if released := raw.release(); err == nil {
+		err = released
+	}
+	return err
+}
