@@ -48,8 +48,6 @@ type conn struct {
 	names  map[string]string // canonical forms of field names that are met here
 
 	mu      sync.Mutex
-	changed sync.Cond // more may be written, more can be read of a body, or something has ended
-	waiting int       // who waits for that
 	streams map[uint32]*stream
 	last    uint32 // stream that the client has begun
 	running int    // handlers
@@ -67,6 +65,8 @@ type conn struct {
 	// What goes out; see write.go.
 	out      *buffer
 	flushing bool
+	flushed  sync.Cond // flushing has ended
+	queue    []*stream // those that wait for room, in their order
 	deadline time.Time // of writes
 	window   int64     // what may be sent, on the connection as a whole
 	initial  int64     // the same of new streams
@@ -93,7 +93,7 @@ func newConn(ctx context.Context, s *Server, nc *tls.Conn) *conn {
 		window: 65535, initial: 65535, maxFrame: maxFrame,
 	}
 	c.ctx, c.cancel = context.WithCancel(ctx)
-	c.changed.L = &c.mu
+	c.flushed.L = &c.mu
 	c.fields = hpack.NewEncoder(&c.block)
 	c.framer = http2.NewFramer(io.Discard, c.in)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -236,7 +236,7 @@ func (c *conn) dismiss(err error) {
 	c.mu.Lock()
 	c.goAway(c.last, http2.ErrCode(broken))
 	for c.flushing && c.err == nil {
-		c.wait()
+		c.flushed.Wait()
 	}
 	c.flush()
 	c.mu.Unlock()
@@ -267,18 +267,6 @@ func (c *conn) endLocked(err error) {
 		st.shut(err)
 	}
 	clear(c.streams)
-	c.wake()
-}
-
-// wait returns when something has changed. It is called with the lock, and may return early.
-func (c *conn) wait() {
-	c.waiting++
-	c.changed.Wait()
-	c.waiting--
-}
-
-func (c *conn) wake() {
-	if c.waiting > 0 {
-		c.changed.Broadcast()
-	}
+	c.queue = nil
+	c.flushed.Broadcast()
 }

@@ -35,6 +35,7 @@ func served(t testing.TB, s *Server, h http.HandlerFunc) (string, *http.Client) 
 	return url, &http.Client{Transport: transport, Timeout: 20 * time.Second}
 }
 
+// listen serves h by s, or with nil by net/http alone.
 func listen(t testing.TB, s *Server, h http.HandlerFunc) (string, *x509.CertPool) {
 	t.Helper()
 	keys := httptest.NewUnstartedServer(nil)
@@ -47,7 +48,9 @@ func listen(t testing.TB, s *Server, h http.HandlerFunc) (string, *x509.CertPool
 		t.Fatal(err)
 	}
 	hs := &http.Server{Handler: h, TLSConfig: &tls.Config{Certificates: pair}, ErrorLog: log.New(io.Discard, "", 0)}
-	s.Attach(hs)
+	if s != nil {
+		s.Attach(hs)
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -83,8 +83,8 @@ func (c *conn) hearSettings(f *http2.SettingsFrame) error {
 				if st.window += grown; st.window > maxWindow {
 					return http2.ConnectionError(http2.ErrCodeFlowControl)
 				}
+				st.changed.Broadcast()
 			}
-			c.wake()
 		}
 		return nil
 	})
@@ -120,7 +120,7 @@ func (c *conn) hearWindow(f *http2.WindowUpdateFrame) error {
 		if c.window += int64(f.Increment); c.window > maxWindow {
 			return http2.ConnectionError(http2.ErrCodeFlowControl)
 		}
-		c.wake()
+		c.admit()
 		return nil
 	}
 	st := c.streams[f.StreamID]
@@ -130,7 +130,7 @@ func (c *conn) hearWindow(f *http2.WindowUpdateFrame) error {
 	if st.window += int64(f.Increment); st.window > maxWindow {
 		c.reset(f.StreamID, http2.ErrCodeFlowControl)
 	}
-	c.wake()
+	st.changed.Broadcast()
 	return nil
 }
 
@@ -192,13 +192,14 @@ func (c *conn) hearData(f *http2.DataFrame) error {
 	if f.StreamEnded() {
 		c.bodyEnds(st)
 	}
-	c.wake()
+	st.changed.Broadcast()
 	return nil
 }
 
 // bodyEnds is for when the client has said all about a request.
 func (c *conn) bodyEnds(st *stream) {
 	st.heard = true
+	st.changed.Broadcast()
 	if st.answered {
 		c.forget(st)
 	}
@@ -339,7 +340,6 @@ func (c *conn) drop(st *stream, err error) {
 	}
 	st.shut(err)
 	c.forget(st)
-	c.wake()
 }
 
 // ignores tells the streams on which the client may send what it does not yet know to be in vain.

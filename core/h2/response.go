@@ -302,7 +302,7 @@ func (r *response) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.st.readBy = t
-	c.wake()
+	r.st.changed.Broadcast()
 	return nil
 }
 
@@ -312,7 +312,7 @@ func (r *response) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.st.writeBy = t
-	c.wake()
+	r.st.changed.Broadcast()
 	return nil
 }
 

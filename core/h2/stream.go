@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -20,10 +21,12 @@ type stream struct {
 	cancel context.CancelFunc
 	res    response
 
-	err      error // why it has ended before its time
-	heard    bool  // the client has said all
-	answered bool  // so has the handler
-	window   int64 // what may be sent
+	changed  sync.Cond // more may be written, more can be read of the body, or it has ended
+	queued   bool      // it waits for room on the connection
+	err      error     // why it has ended before its time
+	heard    bool      // the client has said all
+	answered bool      // so has the handler
+	window   int64     // what may be sent
 	writeBy  time.Time
 
 	// The request's body.
@@ -50,6 +53,7 @@ func (c *conn) newStream(f *http2.MetaHeadersFrame) (*stream, bool) {
 	}
 	st.cancel = cancel
 	st.res.st = st
+	st.changed.L = &c.mu
 	st.res.length = -1
 	if !st.heard {
 		st.req.Body = (*body)(st)
@@ -68,6 +72,7 @@ func (st *stream) shut(err error) {
 		st.err = err
 	}
 	st.cancel()
+	st.changed.Broadcast()
 }
 
 // handle runs the handler. It is on a goroutine of its own.
@@ -145,7 +150,7 @@ func (b *body) Read(p []byte) (int, error) {
 		case len(p) == 0:
 			return 0, nil
 		}
-		c.waitUntil(st.readBy)
+		st.waitUntil(st.readBy)
 	}
 }
 
@@ -169,18 +174,12 @@ func (st *stream) discard() {
 
 func expired(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
-// waitUntil is wait with a deadline, or without one if that is zero.
-func (c *conn) waitUntil(deadline time.Time) {
-	if deadline.IsZero() {
-		c.wait()
-		return
+// waitUntil returns when something has changed, or it is time; without a limit if that is zero. It may return early.
+func (st *stream) waitUntil(deadline time.Time) {
+	if !deadline.IsZero() {
+		defer time.AfterFunc(time.Until(deadline), st.changed.Broadcast).Stop()
 	}
-	defer time.AfterFunc(time.Until(deadline), func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.wake()
-	}).Stop()
-	c.wait()
+	st.changed.Wait()
 }
 
 // hearTrailer takes the fields that come after a request's body.
@@ -200,7 +199,6 @@ func (c *conn) hearTrailer(st *stream, f *http2.MetaHeadersFrame) error {
 		}
 	}
 	c.bodyEnds(st)
-	c.wake()
 	return nil
 }
 

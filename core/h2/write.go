@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/http"
 	"os"
@@ -130,6 +131,7 @@ func (c *conn) data(st *stream, p []byte, end bool) error {
 		c.out.b = append(c.out.b, p[:n]...)
 		st.window -= int64(n)
 		c.window -= int64(n)
+		c.admit()
 		if p = p[n:]; len(p) == 0 {
 			if end {
 				c.answer(st)
@@ -139,21 +141,35 @@ func (c *conn) data(st *stream, p []byte, end bool) error {
 	}
 }
 
+// full tells that the connection owes enough.
+func (c *conn) full() bool { return c.out != nil && len(c.out.b) > backlog }
+
+// admit lets the first of those that wait for room go on; when it has taken some it admits the next.
+func (c *conn) admit() {
+	for len(c.queue) > 0 && c.window > 0 && !c.full() {
+		st := c.queue[0]
+		c.queue = c.queue[1:]
+		if st.queued {
+			st.queued = false
+			st.changed.Broadcast()
+			return
+		}
+	}
+}
+
 // room waits until some of n bytes may be sent on a stream, and returns how many.
 func (c *conn) room(st *stream, n int) (int, error) {
 	for {
-		if st.err != nil {
-			return 0, st.err
+		if err := cmp.Or(st.err, c.err); err != nil {
+			st.queued = false
+			c.admit()
+			return 0, err
 		}
-		if c.err != nil {
-			return 0, c.err
-		}
-		full := c.out != nil && len(c.out.b) > backlog
+		full := c.full()
 		if n == 0 && !full {
 			return 0, nil
 		}
-		open := min(int64(n), int64(c.maxFrame), c.window, st.window)
-		if open > 0 && !full {
+		if open := min(int64(n), int64(c.maxFrame), c.window, st.window); open > 0 && !full {
 			return int(open), nil
 		}
 		if c.out != nil && !c.flushing {
@@ -165,7 +181,15 @@ func (c *conn) room(st *stream, n int) (int, error) {
 			st.err = os.ErrDeadlineExceeded
 			continue
 		}
-		c.waitUntil(st.writeBy)
+		if st.window > 0 || n == 0 { // else it waits for its own
+			if !st.queued {
+				st.queued = true
+				c.queue = append(c.queue, st)
+			}
+		} else {
+			c.admit()
+		}
+		st.waitUntil(st.writeBy)
 	}
 }
 
@@ -192,9 +216,7 @@ func (c *conn) flush() {
 	}
 	c.write()
 	if c.out == nil || c.err != nil {
-		c.flushing = false
-		c.wake()
-		c.close()
+		c.flushEnds()
 		return
 	}
 	go c.flushAll() // what has come up is not this caller's to wait for
@@ -215,8 +237,17 @@ func (c *conn) flushAll() {
 	for c.out != nil && c.err == nil {
 		c.write()
 	}
+	c.flushEnds()
+}
+
+func (c *conn) flushEnds() {
 	c.flushing = false
-	c.wake()
+	if c.out != nil && c.err != nil {
+		c.out.free()
+		c.out = nil
+	}
+	c.flushed.Broadcast()
+	c.admit()
 	c.close()
 }
 
@@ -227,7 +258,7 @@ func (c *conn) write() {
 	if due == nil {
 		return
 	}
-	c.wake()
+	c.admit()
 	c.mu.Unlock()
 	err := c.push(due.b)
 	due.free()
