@@ -56,7 +56,8 @@ type conn struct {
 	credit  int64  // what the client may send, on the connection as a whole
 	taken   int64  // bytes since the client was last told that it may send more
 	used    bool   // something has happened since the last look
-	looks   bool   // slow bodies are looked for
+	look    *time.Timer
+	looks   bool // slow bodies are looked for
 	going   going
 	cut     [32]uint32 // the streams that were reset last
 	cuts    int
@@ -89,7 +90,7 @@ func newConn(ctx context.Context, s *Server, nc *tls.Conn) *conn {
 	c := &conn{
 		server: s, tls: nc, state: nc.ConnectionState(), remote: nc.RemoteAddr().String(),
 		in: bufio.NewReaderSize(nc, readBuffer), names: map[string]string{},
-		streams: map[uint32]*stream{}, credit: recvWindow,
+		streams: map[uint32]*stream{}, credit: recvWindow, used: true,
 		window: 65535, initial: 65535, maxFrame: maxFrame,
 	}
 	c.ctx, c.cancel = context.WithCancel(ctx)
@@ -106,7 +107,7 @@ func newConn(ctx context.Context, s *Server, nc *tls.Conn) *conn {
 // serve reads until the connection ends.
 func (c *conn) serve() {
 	defer c.tls.NetConn().Close()
-	defer c.watchIdle()()
+	c.watchIdle()
 	err := c.greet()
 	for err == nil {
 		err = c.next()
@@ -115,35 +116,19 @@ func (c *conn) serve() {
 	c.end(err)
 }
 
-// watchIdle retires the connection when nothing has happened on it for too long. The result stops that.
-func (c *conn) watchIdle() (stop func()) {
-	limit := c.server.IdleTimeout
-	if limit <= 0 {
-		return func() {}
+// watchIdle looks from time to time, and retires the connection when nothing has happened on it since it last looked.
+func (c *conn) watchIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	every := c.server.IdleTimeout / 2
+	if every <= 0 || c.err != nil {
+		return
 	}
-	done := make(chan struct{})
-	var look *time.Timer
-	begun := make(chan struct{})
-	look = time.AfterFunc(limit/2, func() {
-		<-begun
-		c.mu.Lock()
-		idle := !c.used && len(c.streams) == 0
-		c.used = false
-		c.mu.Unlock()
-		select {
-		case <-done:
-		default:
-			if idle {
-				c.retire()
-			}
-			look.Reset(limit / 2)
-		}
-	})
-	close(begun)
-	return func() {
-		close(done)
-		look.Stop()
+	if !c.used && len(c.streams) == 0 {
+		c.retireLocked()
 	}
+	c.used = false
+	c.look = time.AfterFunc(every, c.watchIdle)
 }
 
 // greet exchanges the first words (RFC 9113, section 3.4).
@@ -183,6 +168,10 @@ func (c *conn) greet() error {
 func (c *conn) retire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.retireLocked()
+}
+
+func (c *conn) retireLocked() {
 	if c.going != staying || c.err != nil {
 		return
 	}
@@ -259,6 +248,9 @@ func (c *conn) endLocked(err error) {
 	}
 	c.err = err
 	c.cancel()
+	if c.look != nil {
+		c.look.Stop()
+	}
 	if c.out != nil && !c.flushing {
 		c.out.free()
 		c.out = nil

@@ -383,10 +383,11 @@ func TestManyStreams(t *testing.T) {
 		}
 		fmt.Fprint(w, len(body))
 	})
+	call(t, client, "GET", url, nil) // so that all others are on its connection
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			n, size := i%7*20, i%5*100_000
+			n, size := i%7*8, i%5*50_000
 			req, err := http.NewRequestWithContext(t.Context(), "POST", fmt.Sprintf("%s?n=%d", url, n), bytes.NewReader(make([]byte, size)))
 			if err != nil {
 				t.Error(err)
@@ -619,8 +620,15 @@ func TestRefusals(t *testing.T) {
 func TestAnswersToWhoDoesNotRead(t *testing.T) {
 	url, roots := listen(t, &Server{}, func(http.ResponseWriter, *http.Request) {})
 	r := dialRaw(t, url, roots)
-	for range 10_000_000 {
-		if r.WritePing(false, [8]byte{}) != nil {
+	var pings bytes.Buffer
+	many := http2.NewFramer(&pings, nil)
+	for range 1000 {
+		r.check(many.WritePing(false, [8]byte{}))
+	}
+	for range 10_000 {
+		if _, err := r.conn.Write(pings.Bytes()); errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		} else if err != nil {
 			return
 		}
 	}
