@@ -215,6 +215,7 @@ type seen struct {
 	last   uint64
 	gaps   [][2]uint64
 	wrong  []string
+	told   []string // all of it, in order
 }
 
 func (w *seen) watch(ctx context.Context, s *server, from string) {
@@ -261,6 +262,7 @@ func (w *seen) relist(ctx context.Context, client kubernetes.Interface, from str
 	defer w.mu.Unlock()
 	w.gaps = append(w.gaps, [2]uint64{low, high})
 	w.last, w.state = high, map[string]string{}
+	w.told = append(w.told, fmt.Sprintf("list at %d after %d", high, low))
 	for _, cm := range list.Items {
 		w.state[cm.Name] = cm.Data["v"]
 	}
@@ -280,6 +282,7 @@ func (w *seen) take(kind string, cm *corev1.ConfigMap) {
 		w.wrong = append(w.wrong, fmt.Sprintf("event %s of %s at %s came after %d", kind, cm.Name, cm.ResourceVersion, w.last))
 	}
 	w.last = revision
+	w.told = append(w.told, fmt.Sprintf("%d %s %s=%s", revision, kind, cm.Name, cm.Data["v"]))
 	_, there := w.state[cm.Name]
 	if (kind == "ADDED") == there {
 		w.wrong = append(w.wrong, fmt.Sprintf("event %s of %s at %d, which was there: %v", kind, cm.Name, revision, there))
@@ -329,6 +332,7 @@ func checkLinear(t *testing.T, s *server, kills, restarts int, kill func(i int))
 		t.Fatal(err)
 	}
 	final := map[string]string{}
+	t.Logf("the list is of revision %s", list.ResourceVersion)
 	now := time.Now().UnixNano()
 	for _, cm := range list.Items {
 		final[cm.Name] = cm.Data["v"]
@@ -356,7 +360,7 @@ func checkSeen(t *testing.T, w *seen, r *recorder, final map[string]string, rest
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if fmt.Sprint(w.state) != fmt.Sprint(final) {
-			return fmt.Errorf("the watcher has %v, the server %v; it had to list anew over %v, and what was wrong is %q", w.state, final, w.gaps, w.wrong)
+			return fmt.Errorf("the watcher has %v, the server %v; it was told %q, of which is wrong %q", w.state, final, w.told, w.wrong)
 		}
 		return nil
 	})
