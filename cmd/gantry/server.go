@@ -316,7 +316,8 @@ func (s *server) serve(ctx context.Context) error {
 		IdleTimeout:       3 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
-	(&h2.Server{MaxStreams: 1000, IdleTimeout: srv.IdleTimeout}).Attach(srv)
+	second := &h2.Server{MaxStreams: 1000, IdleTimeout: srv.IdleTimeout}
+	second.Attach(srv)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.ServeTLS(h2.Cork(s.listener), "", "") }()
 	slog.Info("API is served", "address", s.listener.Addr())
@@ -332,6 +333,7 @@ func (s *server) serve(ctx context.Context) error {
 	// themselves.
 	s.listener.Close()
 	srv.SetKeepAlivesEnabled(false)
+	second.Retire()
 	settled, cancel := context.WithTimeout(context.Background(), requestPatience)
 	defer cancel()
 	s.listener.wait(settled)

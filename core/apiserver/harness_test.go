@@ -39,6 +39,7 @@ import (
 	"github.com/gantryio/gantry/core/apiserver/auditlog"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
+	"github.com/gantryio/gantry/core/h2"
 	"github.com/gantryio/gantry/core/pki"
 	"github.com/gantryio/gantry/core/store"
 )
@@ -270,6 +271,7 @@ func (c *cluster) serve() error {
 	}
 	c.web = httptest.NewUnstartedServer(c.api)
 	c.web.EnableHTTP2 = true
+	(&h2.Server{}).Attach(c.web.Config)
 	c.web.TLS = &tls.Config{
 		Certificates: []tls.Certificate{pair.TLS()}, ClientCAs: c.authority.Pool(), ClientAuth: tls.VerifyClientCertIfGiven,
 	}

@@ -72,7 +72,8 @@ type frames struct {
 	buf     []byte
 	tables  int
 	figures *watchFigures
-	listed  func() // once, when the initial list is sent; nil for nothing
+	listed  func()    // once, when the initial list is sent; nil for nothing
+	writeBy time.Time // the deadline of writes
 }
 
 func (f *frames) begin() {
@@ -90,6 +91,8 @@ func (f *frames) begin() {
 }
 
 func (f *frames) run(ctx context.Context, running *Watch) {
+	// The next request of the connection may have it as its own.
+	defer func() { _ = f.control.SetWriteDeadline(time.Time{}) }()
 	var events []WatchEvent
 	for {
 		var err error
@@ -122,12 +125,14 @@ func (f *frames) flush() error {
 	if len(f.buf) == 0 {
 		return nil
 	}
-	_ = f.control.SetWriteDeadline(time.Now().Add(stallTime))
+	if now := time.Now(); f.writeBy.Sub(now) < stallTime/2 {
+		// One that passes while nothing is written harms nobody.
+		f.writeBy = now.Add(stallTime)
+		_ = f.control.SetWriteDeadline(f.writeBy)
+	}
 	if _, err := f.out.Write(f.buf); err != nil {
 		return err
 	}
-	// An idle watch must not run into the deadline of its last write.
-	defer func() { _ = f.control.SetWriteDeadline(time.Time{}) }()
 	f.buf = f.buf[:0]
 	if cap(f.buf) > 1<<16 {
 		f.buf = nil
