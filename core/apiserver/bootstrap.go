@@ -136,7 +136,7 @@ func (s *Server) ensure(ctx context.Context, obj api.Object) error {
 	if equality.Semantic.DeepEqual(runtime.Object(want), runtime.Object(current.Object)) {
 		return nil
 	}
-	_, _, err = s.Update(ctx, q, want)
+	_, _, err = s.Update(ctx, q, want.DeepCopyObject().(api.Object))
 	return wrapBootstrap(q, err)
 }
 

@@ -80,7 +80,7 @@ func (s *Server) repairFlowControl(ctx context.Context) error {
 	}
 	for _, obj := range repairs.Update {
 		g.Go(func() error {
-			return s.repair(obj, func(q *api.Request) error { _, _, err := s.Update(ctx, q, obj); return err })
+			return s.repair(obj, func(q *api.Request) error { _, _, err := s.Update(ctx, q, obj.DeepCopyObject().(api.Object)); return err })
 		})
 	}
 	for _, obj := range repairs.Delete {
@@ -95,7 +95,7 @@ func (s *Server) repairFlowControl(ctx context.Context) error {
 		g.Go(func() error {
 			return s.repair(obj, func(q *api.Request) error {
 				q.Subresource, q.Manager = "status", flowConsumer
-				_, _, err := s.Update(ctx, q, obj)
+				_, _, err := s.Update(ctx, q, obj.DeepCopyObject().(api.Object))
 				return err
 			})
 		})

@@ -39,6 +39,9 @@ func (s *Server) Update(ctx context.Context, q *api.Request, obj api.Object) (*c
 				field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
 			})
 		}
+		if conditional(obj) {
+			return obj, nil // it is not tried again
+		}
 		return obj.DeepCopyObject().(api.Object), nil
 	})
 	return entry, false, err
@@ -70,8 +73,8 @@ func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cach
 		if err != nil {
 			return nil, err
 		}
-		conditional := obj.GetResourceVersion() != "" && obj.GetResourceVersion() != "0"
-		if conditional && obj.GetResourceVersion() != entry.Object.GetResourceVersion() {
+		once := conditional(obj)
+		if once && obj.GetResourceVersion() != entry.Object.GetResourceVersion() {
 			return nil, errChanged(q)
 		}
 		if uid := obj.GetUID(); uid != "" && uid != entry.Object.GetUID() {
@@ -79,10 +82,15 @@ func (s *Server) modify(ctx context.Context, q *api.Request, make change) (*cach
 				"Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, entry.Object.GetUID()))
 		}
 		out, err := s.replace(ctx, q, obj, entry)
-		if !apierrors.IsConflict(err) || conditional || ctx.Err() != nil {
+		if !apierrors.IsConflict(err) || once || ctx.Err() != nil {
 			return out, err
 		}
 	}
+}
+
+// conditional tells that an object is to replace one version alone.
+func conditional(obj api.Object) bool {
+	return obj.GetResourceVersion() != "" && obj.GetResourceVersion() != "0"
 }
 
 // replace runs one attempt: it prepares and validates obj against the entry and writes it over it.
@@ -119,6 +127,8 @@ func (s *Server) replace(ctx context.Context, q *api.Request, obj api.Object, en
 
 func (s *Server) validateAndReplace(ctx context.Context, q *api.Request, attrs *admission.Attributes, entry *cache.Entry) (*cache.Entry, error) {
 	obj, old := attrs.Object, attrs.Old
+	// Nothing is set any more below the first level. What both have in common needs to be looked at by nobody then.
+	s.Cache.Of(q.Resource).Share(obj, old)
 	if errs := validateUpdate(q, obj, old); len(errs) > 0 {
 		return nil, apierrors.NewInvalid(q.Resource.GroupVersionKind().GroupKind(), q.Name, errs)
 	}
@@ -136,7 +146,6 @@ func (s *Server) store(ctx context.Context, q *api.Request, obj api.Object, entr
 	if finished(q.Resource, obj) {
 		return s.remove(ctx, q, obj, entry.Revision)
 	}
-	s.Cache.Of(q.Resource).Share(obj, entry.Object) // which leaves little to compare
 	if !entry.Former && api.EqualInStore(obj, entry.Object) {
 		return entry, nil
 	}

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -109,23 +111,49 @@ func resourceOf(g *api.Registry, obj runtime.Object) (*api.Resource, error) {
 	}
 	gvk := obj.GetObjectKind().GroupVersionKind()
 	if gvk.Empty() {
-		kinds, _, err := scheme.Scheme.ObjectKinds(obj)
-		if err != nil {
+		var err error
+		if gvk, err = kindOf(obj); err != nil {
 			return nil, err
 		}
-		gvk = kinds[0]
 	}
 	if r := g.Kind(gvk); r != nil {
 		return r, nil
 	}
-	const list = "List"
-	if n := len(gvk.Kind) - len(list); n > 0 && gvk.Kind[n:] == list {
-		gvk.Kind = gvk.Kind[:n]
-		if r := g.Kind(gvk); r != nil {
+	if item := itemOf(gvk); item != gvk {
+		if r := g.Kind(item); r != nil {
 			return r, nil
 		}
+		gvk = item
 	}
 	return nil, &meta.NoKindMatchError{GroupKind: gvk.GroupKind(), SearchedVersions: []string{gvk.Version}}
+}
+
+// kinds are those of Go types, and for a list that of its items: controllers list with every event, and the scheme is slow to ask.
+var kinds sync.Map // reflect.Type → schema.GroupVersionKind
+
+func kindOf(obj runtime.Object) (schema.GroupVersionKind, error) {
+	t := reflect.TypeOf(obj)
+	if have, ok := kinds.Load(t); ok {
+		return have.(schema.GroupVersionKind), nil
+	}
+	all, _, err := scheme.Scheme.ObjectKinds(obj)
+	if err != nil {
+		return schema.GroupVersionKind{}, err
+	}
+	gvk := all[0]
+	if meta.IsListType(obj) {
+		gvk = itemOf(gvk)
+	}
+	kinds.Store(t, gvk)
+	return gvk, nil
+}
+
+// itemOf is the kind whose lists have the given one, or that itself.
+func itemOf(gvk schema.GroupVersionKind) schema.GroupVersionKind {
+	if name, ok := strings.CutSuffix(gvk.Kind, "List"); ok && name != "" {
+		gvk.Kind = name
+	}
+	return gvk
 }
 
 func (c *Client) request(r *api.Resource, namespace, name, subresource string) *api.Request {

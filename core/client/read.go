@@ -30,7 +30,10 @@ func (c *Client) Get(ctx context.Context, key types.NamespacedName, out client.O
 	if err := c.Cache.Latest(ctx); err != nil {
 		return err
 	}
-	return get(ctx, c.Registry, c.Cache, key, out)
+	if err != nil {
+		return err
+	}
+	return getKind(ctx, r, c.Cache, key, out)
 }
 
 func get(ctx context.Context, g *api.Registry, from *cache.Cache, key types.NamespacedName, out client.Object) error {
@@ -38,6 +41,10 @@ func get(ctx context.Context, g *api.Registry, from *cache.Cache, key types.Name
 	if err != nil {
 		return err
 	}
+	return getKind(ctx, r, from, key, out)
+}
+
+func getKind(ctx context.Context, r *api.Resource, from *cache.Cache, key types.NamespacedName, out client.Object) error {
 	if r.Computed {
 		return errNotCached(r)
 	}
@@ -60,7 +67,10 @@ func (c *Client) List(ctx context.Context, out client.ObjectList, opts ...client
 	if err := c.Cache.Latest(ctx); err != nil {
 		return err
 	}
-	return list(ctx, c.Registry, c.Cache, out, opts)
+	if err != nil {
+		return err
+	}
+	return listKind(ctx, r, c.Cache, out, opts)
 }
 
 func list(ctx context.Context, g *api.Registry, from *cache.Cache, out client.ObjectList, opts []client.ListOption) error {
@@ -68,6 +78,10 @@ func list(ctx context.Context, g *api.Registry, from *cache.Cache, out client.Ob
 	if err != nil {
 		return err
 	}
+	return listKind(ctx, r, from, out, opts)
+}
+
+func listKind(ctx context.Context, r *api.Resource, from *cache.Cache, out client.ObjectList, opts []client.ListOption) error {
 	if r.Computed {
 		return errNotCached(r)
 	}

@@ -3,11 +3,14 @@ package core
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const mayChange = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`," +
@@ -16,6 +19,10 @@ const mayChange = "pod updates may not change fields other than `spec.containers
 
 // validatePodUpdate allows the few changes of a spec that a running pod can follow.
 func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
+	// A spec that is as it was has been found right before, and a pod is labelled and finalized whatever became of the rules since.
+	if api.Equal(&p.Spec, &old.Spec) && (len(p.Spec.ResourceClaims) == 0 || maps.Equal(p.Annotations, old.Annotations)) {
+		return nil
+	}
 	spec := field.NewPath("spec")
 	errs := validatePodWhole(p)
 	if len(p.Spec.Containers) != len(old.Spec.Containers) {
@@ -33,7 +40,7 @@ func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 		allowed.NodeSelector = old.Spec.NodeSelector
 		allowNodeAffinity(allowed, &old.Spec)
 	}
-	if !equality.Semantic.DeepEqual(allowed, &old.Spec) {
+	if !api.Equal(allowed, &old.Spec) {
 		errs = append(errs, field.Forbidden(spec, fmt.Sprintf("%s\n%v", mayChange, diff.Diff(old.Spec, *allowed))))
 	}
 	return errs
@@ -41,7 +48,9 @@ func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 
 // withAllowedChanges is the new spec with all that may differ taken from the old one.
 func withAllowedChanges(spec, old *corev1.PodSpec) *corev1.PodSpec {
-	out := spec.DeepCopy()
+	copied := *spec
+	out := &copied
+	out.Containers, out.InitContainers = slices.Clone(spec.Containers), slices.Clone(spec.InitContainers)
 	for i := range out.Containers {
 		out.Containers[i].Image = old.Containers[i].Image
 	}
@@ -155,7 +164,9 @@ func allowNodeAffinity(spec, old *corev1.PodSpec) {
 		}
 		return
 	}
-	spec.Affinity.NodeAffinity = before
+	affinity := *spec.Affinity
+	affinity.NodeAffinity = before
+	spec.Affinity = &affinity
 	if old.Affinity == nil && *spec.Affinity == (corev1.Affinity{}) {
 		spec.Affinity = nil
 	}
