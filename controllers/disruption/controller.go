@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -42,7 +43,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	b := ctrl.ControllerManagedBy(mgr).Named("disruption").
 		For(&policyv1.PodDisruptionBudget{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(c.budgetsOf))
+		Watches(&corev1.Pod{}, owner.Enqueue(c.budgetsOf))
 	for _, o := range sized() {
 		b = b.Watches(o, handler.EnqueueRequestsFromMapFunc(c.relatives))
 	}

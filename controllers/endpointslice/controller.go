@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -66,7 +67,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	return ctrl.ControllerManagedBy(mgr).Named("endpointslice").
 		For(&corev1.Service{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(c.servicesOf), ctrl.WithPredicates(predicate.Funcs{
+		Watches(&corev1.Pod{}, owner.Enqueue(c.servicesOf), ctrl.WithPredicates(predicate.Funcs{
 			UpdateFunc: func(e event.UpdateEvent) bool {
 				return podMatters(e.ObjectOld.(*corev1.Pod), e.ObjectNew.(*corev1.Pod))
 			},

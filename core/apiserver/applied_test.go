@@ -41,13 +41,33 @@ func TestApplyIsWhatTheLibraryMakes(t *testing.T) {
 		})
 	}
 	t.Logf("%+v", sum)
-	if sum.quick < sum.all/2 {
-		t.Errorf("%d of %d applies were left to the library", sum.all-sum.quick, sum.all)
+	if sum.quick < sum.all/2 || sum.prunedQuickly < sum.pruned/2 || sum.untrackedQuickly < sum.untracked/2 {
+		t.Errorf("more than half of the applies, or of some sort of them, were left to the library: %+v", sum)
 	}
 }
 
+// FuzzApply is that test for chains that a seed makes.
+func FuzzApply(f *testing.F) {
+	s := &Server{Registry: all.Kinds()}
+	s.managed.init(s.Registry)
+	var kinds []*api.Resource
+	for _, r := range s.Registry.All() {
+		if s.managed.shapesOf(r).object != nil && r.Stored() == r && !r.Question {
+			kinds = append(kinds, r)
+		}
+	}
+	for i := range kinds {
+		f.Add(int64(i), uint16(i))
+	}
+	f.Fuzz(func(t *testing.T, seed int64, kind uint16) {
+		c := &applyChain{chain: chain{t: t, server: s, resource: kinds[int(kind)%len(kinds)], random: rand.New(rand.NewSource(seed))}}
+		c.filler = filler(c.random)
+		c.run(&tally{})
+	})
+}
+
 // tally counts applies: those that the library makes, those of them that were made without it, and those that it refuses.
-type tally struct{ all, quick, refused int }
+type tally struct{ all, quick, refused, pruned, prunedQuickly, untracked, untrackedQuickly int }
 
 type applyChain struct {
 	chain
@@ -105,6 +125,9 @@ func (c *applyChain) apply(step int, old api.Object, sum *tally) api.Object {
 	if old != nil && c.resource.HasStatus && c.random.Intn(4) == 0 {
 		q.Subresource = "status"
 	}
+	if old != nil && c.random.Intn(12) == 0 {
+		old.SetManagedFields(nil) // somebody has given up tracking it
+	}
 	live := old
 	if old == nil {
 		live = c.resource.New()
@@ -147,6 +170,7 @@ func (c *applyChain) apply(step int, old api.Object, sum *tally) api.Object {
 	want := merged.(api.Object)
 	wholeSeconds(want)
 	c.given[who] = conf.wanted.Object
+	sum.count(&c.chain, live, want, ok)
 	if !ok {
 		want.SetUID("1")
 		return want
@@ -155,6 +179,34 @@ func (c *applyChain) apply(step int, old api.Object, sum *tally) api.Object {
 	c.compare(step, q, data, want, got)
 	got.SetUID("1")
 	return got
+}
+
+// count tells apart applies that remove something and those to what nobody tracks.
+func (t *tally) count(c *chain, live, want api.Object, quick bool) {
+	untracked := live.GetUID() != "" && len(live.GetManagedFields()) == 0
+	less := jsonSize(c.t, want) < jsonSize(c.t, live)
+	for _, n := range []struct {
+		is         bool
+		all, quick *int
+	}{{untracked, &t.untracked, &t.untrackedQuickly}, {less, &t.pruned, &t.prunedQuickly}} {
+		if n.is {
+			*n.all++
+			if quick {
+				*n.quick++
+			}
+		}
+	}
+}
+
+// jsonSize is without managedFields.
+func jsonSize(t *testing.T, obj api.Object) int {
+	obj = obj.DeepCopyObject().(api.Object)
+	obj.SetManagedFields(nil)
+	text, err := json.Marshal(obj)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(text)
 }
 
 var errPanic = errors.New("panic")

@@ -30,11 +30,14 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	if err != nil {
 		return nil, false, err
 	}
-	empty := q.Resource.New()
-	q.Resource.SetType(empty)
+	empty := func() api.Object {
+		obj := q.Resource.New()
+		q.Resource.SetType(obj)
+		return obj
+	}
 	if unknown != nil {
 		// What the schema does not know fails as such, as in Kubernetes, and only the rest as what is not to be decoded.
-		if _, err := s.merge(q, empty, c, p.Force); err != nil {
+		if _, err := s.merge(q, empty(), c, p.Force); err != nil {
 			return nil, false, err
 		}
 		return nil, false, unknown
@@ -51,7 +54,7 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	if !apierrors.IsNotFound(err) || q.Subresource != "" || c.wanted.GetUID() != "" || c.wanted.GetResourceVersion() != "" {
 		return entry, false, err
 	}
-	obj, err := s.merge(q, empty, c, p.Force)
+	obj, err := s.merge(q, empty(), c, p.Force)
 	if err != nil {
 		return nil, false, err
 	}
@@ -103,15 +106,32 @@ func (s *Server) mergeQuickly(q *api.Request, live api.Object, c *configuration,
 	}
 	patch.SetName(c.wanted.GetName())
 	patch.SetNamespace(c.wanted.GetNamespace())
-	obj := live.DeepCopyObject().(api.Object)
-	entries, ok := shape.Apply(obj, patch, c.wanted.Object, live.GetManagedFields(), ownership.Write{
+	who := ownership.Write{
 		Manager: q.Manager, Subresource: managedSubresource(q), APIVersion: q.Resource.APIVersion(), At: time.Now(), Creates: live.GetUID() == "",
-	}, force)
+	}
+	entries, ok := s.entriesBefore(q, shape, live, who)
+	if !ok {
+		return nil, false
+	}
+	obj := live.DeepCopyObject().(api.Object)
+	entries, ok = shape.Apply(obj, patch, c.wanted.Object, entries, who, force)
 	if !ok {
 		return nil, false
 	}
 	obj.SetManagedFields(entries)
 	return obj, true
+}
+
+// beforeFirstApply is who owns what an object had that nobody tracked before it was applied to.
+const beforeFirstApply = "before-first-apply"
+
+func (s *Server) entriesBefore(q *api.Request, shape *ownership.Shape, live api.Object, who ownership.Write) ([]metav1.ManagedFieldsEntry, bool) {
+	entries := live.GetManagedFields()
+	if len(entries) > 0 || who.Creates {
+		return entries, true
+	}
+	who.Manager, who.Creates = beforeFirstApply, true
+	return shape.Update(s.managed.shapesOf(q.Resource).empty, live, nil, who)
 }
 
 // hasLastApplied tells what client-side apply has been at, which an apply of kubectl goes on with.

@@ -80,7 +80,10 @@ func (s *Server) repairFlowControl(ctx context.Context) error {
 	}
 	for _, obj := range repairs.Update {
 		g.Go(func() error {
-			return s.repair(obj, func(q *api.Request) error { _, _, err := s.Update(ctx, q, obj.DeepCopyObject().(api.Object)); return err })
+			return s.repair(obj, func(q *api.Request) error {
+				_, _, err := s.Update(ctx, q, obj.DeepCopyObject().(api.Object))
+				return err
+			})
 		})
 	}
 	for _, obj := range repairs.Delete {

@@ -60,6 +60,10 @@ func (c *Collection) Get(key string) *Entry {
 func (c *Collection) Count(namespace string, most int) int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	return c.countLocked(namespace, most)
+}
+
+func (c *Collection) countLocked(namespace string, most int) int {
 	if namespace == "" {
 		return min(most, c.tree.Len())
 	}
@@ -72,6 +76,13 @@ func (c *Collection) Count(namespace string, most int) int {
 		return true
 	})
 	return n
+}
+
+// None tells that there are no objects in a namespace, in none with "", as of the revision.
+func (c *Collection) None(namespace string) (revision int64, none bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return max(c.changed.Load(), c.revision.Load()), c.countLocked(namespace, 1) == 0
 }
 
 func (c *Collection) put(e *Entry) {

@@ -109,6 +109,12 @@ func find(r *api.Resource, col *cache.Collection, o *client.ListOptions) ([]*cac
 		}
 		return limited(out, o.Limit), col.Snapshot().Revision, nil
 	}
+	if o.FieldSelector == nil {
+		// Controllers ask with every event of a pod what there is that may concern it.
+		if revision, none := col.None(o.Namespace); none {
+			return nil, revision, nil
+		}
+	}
 	sel, err := cache.NewSelector(r, o.LabelSelector, o.FieldSelector)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list %s: %w", r.Plural, err)

@@ -19,7 +19,6 @@ import (
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -52,7 +51,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	return ctrl.ControllerManagedBy(mgr).Named(c.kind().name).
 		For(c.kind().empty()).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(c.setsOf)).
+		Watches(&corev1.Pod{}, owner.Enqueue(c.setsOf)).
 		WithOptions(workers.Options(8)).
 		Complete(c)
 }

@@ -13,8 +13,8 @@ import (
 // which fields were given; entries are those of obj as it was. obj and patch must be the caller's alone; afterwards obj has parts of
 // patch.
 //
-// It returns false when the library has to be asked: where there is a conflict, which the library puts into words; where a field is
-// to be removed because its last applier no longer gives it; where an object has no entries yet; and where something is given
+// It returns false when the library has to be asked: where there is a conflict, which the library puts into words; where an object has no
+// entries yet; where the last part of something is to be removed; and where something is given
 // that the Go object does not keep as it stands (null, an empty list, a zero that is left out, a quantity that is not in its
 // canonical form), so that the library would find it changed with every apply. obj is then of no use any more.
 func (s *Shape) Apply(obj, patch any, given map[string]any, entries []metav1.ManagedFieldsEntry, w Write, force bool) ([]metav1.ManagedFieldsEntry, bool) {
@@ -31,14 +31,18 @@ func (s *Shape) Apply(obj, patch any, given map[string]any, entries []metav1.Man
 	if !ok || last.unmarked() {
 		return nil, false
 	}
-	rest, _ := without(last, applied.own)
+	gone, _ := without(last, applied.own)
+	kept := applied.own
 	out := make([]metav1.ManagedFieldsEntry, 0, len(entries)+1)
 	for _, o := range others {
 		after, changed := without(o.owned, applied.gained)
 		if changed && !force {
 			return nil, false
 		}
-		rest, _ = without(rest, o.owned)
+		gone, _ = without(gone, o.owned)
+		if len(last) > 0 {
+			kept = union(kept, o.owned)
+		}
 		if len(after) == 0 {
 			continue
 		}
@@ -47,8 +51,12 @@ func (s *Shape) Apply(obj, patch any, given map[string]any, entries []metav1.Man
 			out[len(out)-1].FieldsV1 = &metav1.FieldsV1{Raw: encode(after)}
 		}
 	}
-	if len(rest) > 0 {
-		return nil, false
+	if len(gone) > 0 {
+		removed, ok := s.prune(to, gone, kept)
+		if !ok {
+			return nil, false
+		}
+		a.differs = a.differs || removed
 	}
 	if own := ownable(applied.own); len(own) > 0 {
 		out = append(out, entryOf(entries, w, own, a.differs))
