@@ -36,17 +36,11 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 		if err != nil {
 			return nil, err
 		}
-		original, err := fastjson.Append(nil, seen[0])
-		if err != nil {
-			return nil, apierrors.NewInternalError(err)
-		}
-		patched, err := runPatch(&p, original, r.New())
-		if err != nil {
-			return nil, err
-		}
-		obj := r.New()
-		if err := unmarshalJSON(patched, obj, targetOf(r), p.Validation, q.Warn); err != nil {
-			return nil, patchError(&p, patched, err)
+		obj, ok := patchPart(&p, r, seen[0], q.Warn)
+		if !ok {
+			if obj, err = patchWhole(&p, r, seen[0], q.Warn); err != nil {
+				return nil, err
+			}
 		}
 		if obj, err = toStored(ctx, q, obj); err != nil {
 			return nil, err
@@ -60,6 +54,22 @@ func (s *Server) Patch(ctx context.Context, q *api.Request, p api.Patch) (*cache
 		return obj, nil
 	})
 	return entry, false, err
+}
+
+func patchWhole(p *api.Patch, r *api.Resource, current api.Object, warn func(string)) (api.Object, error) {
+	original, err := fastjson.Append(nil, current)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	patched, err := runPatch(p, original, r.New())
+	if err != nil {
+		return nil, err
+	}
+	obj := r.New()
+	if err := unmarshalJSON(patched, obj, targetOf(r), p.Validation, warn); err != nil {
+		return nil, patchError(p, patched, err)
+	}
+	return obj, nil
 }
 
 // patchError is the status for a patch whose result is no object of the kind, in the words of Kubernetes.
