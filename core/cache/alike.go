@@ -9,18 +9,18 @@ import (
 )
 
 // Share makes obj, which is about to be written, take as little memory of its own as it can: what equals old, the version that it
-// was made of, lies where it does, and of a new object, for which old is nil, what equals an object like it. obj has to be the
+// was made of, lies where it does, and otherwise, and of a new object, for which old is nil, what equals an object like it. obj has to be the
 // caller's alone, but for what it has from old in the same place.
 func (c *Collection) Share(obj, old api.Object) {
 	if c.kind().Custom() {
 		return
 	}
-	like := old
-	if like == nil {
-		like = c.like(obj)
+	like, other := old, c.like(obj)
+	if like == nil || other == like {
+		like, other = other, nil
 	}
 	if like != nil {
-		share(obj, like)
+		share(obj, like, other)
 	}
 	owners := obj.GetManagedFields()
 	if len(owners) == 0 || like != nil && sameSlice(owners, like.GetManagedFields()) {

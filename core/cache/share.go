@@ -11,20 +11,55 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// share makes obj use the memory of like wherever both are equal: pods of one ReplicaSet differ in a name and an address, and a
-// version of an object mostly in its status from the one before. Both are pointers to structs of one type; like is not changed, and
-// obj only in where its values lie. What obj has apart from like must be its own alone.
-func share(obj, like any) {
+// share makes obj use the memory of like wherever both are equal, and that of other where it equals only that one: pods of one
+// ReplicaSet differ in a name and an address, and a version of an object mostly in its status from the one before. All are pointers
+// to structs of one type, other may be nil; like and other are not changed, and obj only in where its values lie. What obj has apart
+// from like must be its own alone.
+func share(obj, like, other any) {
 	o, l := reflect.ValueOf(obj), reflect.ValueOf(like)
 	if o.Type() != l.Type() || o.Pointer() == l.Pointer() {
 		return
 	}
-	sharerOf(o.Type().Elem())(o.Elem(), l.Elem())
+	var also reflect.Value
+	if v := reflect.ValueOf(other); v.IsValid() && v.Type() == o.Type() && v.Pointer() != o.Pointer() {
+		also = v.Elem()
+	}
+	sharerOf(o.Type().Elem())(o.Elem(), models{l.Elem(), also})
 }
 
-// sharer makes the settable value d use the memory of s as far as they are equal, and tells whether they are, all of them: as their
-// encodings are, in which an empty list is not the same as none.
-type sharer func(d, s reflect.Value) bool
+// models are two values to be like, of which any may be missing.
+type models [2]reflect.Value
+
+// equals tells which of the models a value equals, all of it: as their encodings are, in which an empty list is not the same as none.
+type equals [2]bool
+
+// each compares with the models that there are.
+func (m models) each(equal func(s reflect.Value) bool) equals {
+	return equals{m[0].IsValid() && equal(m[0]), m[1].IsValid() && equal(m[1])}
+}
+
+// elem are what the models point to, as far as they do.
+func (m models) elem() models {
+	for i, s := range m {
+		if s.IsValid() {
+			m[i] = s.Elem()
+		}
+	}
+	return m
+}
+
+// first is the first model that a value equals.
+func (m models) first(e equals) (s reflect.Value, ok bool) {
+	for i := range m {
+		if e[i] {
+			return m[i], true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+// sharer makes the settable value d use the memory of the models as far as they are equal.
+type sharer func(d reflect.Value, m models) equals
 
 var sharers sync.Map // reflect.Type → sharer
 
@@ -42,7 +77,7 @@ type sharing map[reflect.Type]*sharer
 
 func (p sharing) of(t reflect.Type) sharer {
 	if have := p[t]; have != nil {
-		return func(d, s reflect.Value) bool { return (*have)(d, s) }
+		return func(d reflect.Value, m models) equals { return (*have)(d, m) }
 	}
 	f := new(sharer)
 	p[t] = f
@@ -53,19 +88,19 @@ func (p sharing) of(t reflect.Type) sharer {
 func (p sharing) make(t reflect.Type) sharer {
 	switch t {
 	case reflect.TypeFor[metav1.Time]():
-		return identical[metav1.Time]
+		return comparing(identical[metav1.Time])
 	case reflect.TypeFor[metav1.MicroTime]():
-		return identical[metav1.MicroTime]
+		return comparing(identical[metav1.MicroTime])
 	case reflect.TypeFor[resource.Quantity]():
-		return identical[resource.Quantity]
+		return comparing(identical[resource.Quantity])
 	}
 	switch t.Kind() {
 	case reflect.Bool:
-		return func(d, s reflect.Value) bool { return d.Bool() == s.Bool() }
+		return comparing(func(d, s reflect.Value) bool { return d.Bool() == s.Bool() })
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return func(d, s reflect.Value) bool { return d.Int() == s.Int() }
+		return comparing(func(d, s reflect.Value) bool { return d.Int() == s.Int() })
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return func(d, s reflect.Value) bool { return d.Uint() == s.Uint() }
+		return comparing(func(d, s reflect.Value) bool { return d.Uint() == s.Uint() })
 	case reflect.String:
 		return shareString
 	case reflect.Pointer:
@@ -77,7 +112,14 @@ func (p sharing) make(t reflect.Type) sharer {
 	case reflect.Struct:
 		return p.structure(t)
 	default: // floats may be no numbers, and interfaces anything
-		return func(d, s reflect.Value) bool { return d.IsZero() && s.IsZero() }
+		return comparing(func(d, s reflect.Value) bool { return d.IsZero() && s.IsZero() })
+	}
+}
+
+// comparing is for values that refer to no memory.
+func comparing(equal func(d, s reflect.Value) bool) sharer {
+	return func(d reflect.Value, m models) equals {
+		return equals{m[0].IsValid() && equal(d, m[0]), m[1].IsValid() && equal(d, m[1])}
 	}
 }
 
@@ -86,53 +128,75 @@ func identical[T comparable](d, s reflect.Value) bool {
 	return *d.Addr().Interface().(*T) == *s.Addr().Interface().(*T)
 }
 
-func shareString(d, s reflect.Value) bool {
-	text := s.String()
-	if d.String() != text {
-		return false
+func shareString(d reflect.Value, m models) equals {
+	text := d.String()
+	var same equals
+	for i := len(m) - 1; i >= 0; i-- { // the first has the last word
+		if !m[i].IsValid() {
+			continue
+		}
+		if there := m[i].String(); there == text {
+			same[i] = true
+			if text != "" {
+				d.SetString(there)
+			}
+		}
 	}
-	if text != "" {
-		d.SetString(text)
-	}
-	return true
+	return same
+}
+
+// lies tells which of the models lie where d does. What lies there is not obj's alone.
+func (m models) lies(d reflect.Value) (equals, bool) {
+	same := m.each(func(s reflect.Value) bool { return !s.IsNil() && s.Pointer() == d.Pointer() })
+	return same, same != equals{}
 }
 
 func (p sharing) pointer(t reflect.Type) sharer {
 	below := p.of(t.Elem())
-	return func(d, s reflect.Value) bool {
-		if d.Pointer() == s.Pointer() {
-			return true
+	return func(d reflect.Value, m models) equals {
+		if d.IsNil() {
+			return m.each(reflect.Value.IsNil)
 		}
-		if d.IsNil() || s.IsNil() || !below(d.Elem(), s.Elem()) {
-			return false
+		if same, ok := m.lies(d); ok {
+			return same
 		}
-		d.Set(s)
-		return true
+		same := below(d.Elem(), m.elem())
+		if s, ok := m.first(same); ok {
+			d.Set(s)
+		}
+		return same
 	}
 }
 
 func (p sharing) slice(t reflect.Type) sharer {
 	below, raw := p.of(t.Elem()), t.Elem().Kind() == reflect.Uint8
-	return func(d, s reflect.Value) bool {
-		n := s.Len()
-		switch {
-		case d.IsNil() || s.IsNil():
-			fit(d)
-			return d.IsNil() == s.IsNil()
-		case d.Pointer() == s.Pointer(): // what lies there is not obj's alone
-			return d.Len() == n
+	return func(d reflect.Value, m models) equals {
+		if d.IsNil() {
+			return m.each(reflect.Value.IsNil)
 		}
-		same := d.Len() == n
-		if raw {
-			same = bytes.Equal(d.Bytes(), s.Bytes())
-		} else {
-			for i := range min(n, d.Len()) {
-				if !below(d.Index(i), s.Index(i)) {
-					same = false
+		n := d.Len()
+		if same, ok := m.lies(d); ok {
+			for i := range same {
+				same[i] = same[i] && m[i].Len() == n
+			}
+			return same
+		}
+		same := m.each(func(s reflect.Value) bool {
+			return !s.IsNil() && s.Len() == n && (!raw || bytes.Equal(d.Bytes(), s.Bytes()))
+		})
+		for i := 0; i < n && !raw; i++ {
+			var part models
+			for j, s := range m {
+				if s.IsValid() && i < s.Len() {
+					part[j] = s.Index(i)
 				}
 			}
+			if !part[0].IsValid() && !part[1].IsValid() {
+				break // and then the lengths differ
+			}
+			same = same.and(below(d.Index(i), part))
 		}
-		if same {
+		if s, ok := m.first(same); ok {
 			d.Set(s.Slice3(0, n, n)) // nobody may append to what is shared
 		} else {
 			fit(d)
@@ -140,6 +204,8 @@ func (p sharing) slice(t reflect.Type) sharer {
 		return same
 	}
 }
+
+func (e equals) and(other equals) equals { return equals{e[0] && other[0], e[1] && other[1]} }
 
 // fit gives a list that was decoded, and grew in doing so, no more room than it needs.
 func fit(d reflect.Value) {
@@ -155,15 +221,17 @@ func fit(d reflect.Value) {
 const worthFitting = 96 // bytes
 
 // shareMap is for the maps that most objects have; others are left as they are.
-func shareMap(d, s reflect.Value) bool {
-	if d.Len() == 0 || s.Len() == 0 || d.Pointer() == s.Pointer() {
-		return d.IsNil() == s.IsNil() && d.Len() == s.Len()
+func shareMap(d reflect.Value, m models) equals {
+	same := m.each(func(s reflect.Value) bool {
+		if d.Len() == 0 || s.Len() == 0 || d.Pointer() == s.Pointer() {
+			return d.IsNil() == s.IsNil() && d.Len() == s.Len()
+		}
+		return sameMap(d.Interface(), s.Interface())
+	})
+	if s, ok := m.first(same); ok && d.Len() > 0 {
+		d.Set(s)
 	}
-	if !sameMap(d.Interface(), s.Interface()) {
-		return false
-	}
-	d.Set(s)
-	return true
+	return same
 }
 
 func sameMap(a, b any) bool {
@@ -180,16 +248,22 @@ func (p sharing) structure(t reflect.Type) sharer {
 	var fields []sharer
 	for i := range t.NumField() {
 		if !t.Field(i).IsExported() {
-			return func(reflect.Value, reflect.Value) bool { return false }
+			return func(reflect.Value, models) equals { return equals{} }
 		}
 		fields = append(fields, p.of(t.Field(i).Type))
 	}
-	return func(d, s reflect.Value) bool {
-		same := true
+	return func(d reflect.Value, m models) equals {
+		one, two := m[0].IsValid(), m[1].IsValid()
+		same := equals{one, two}
 		for i, f := range fields {
-			if !f(d.Field(i), s.Field(i)) {
-				same = false
+			var part models
+			if one {
+				part[0] = m[0].Field(i)
 			}
+			if two {
+				part[1] = m[1].Field(i)
+			}
+			same = same.and(f(d.Field(i), part))
 		}
 		return same
 	}

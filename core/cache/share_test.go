@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -35,9 +36,15 @@ func TestSharingChangesNothing(t *testing.T) {
 			} else {
 				fill.Fill(obj)
 			}
+			var other api.Object
+			if seed%3 != 0 {
+				other = obj.DeepCopyObject().(api.Object)
+				changeSome(fill, random, reflect.ValueOf(other).Elem())
+				other = other.DeepCopyObject().(api.Object)
+			}
 			obj, like = obj.DeepCopyObject().(api.Object), like.DeepCopyObject().(api.Object)
 			before, likeBefore := obj.DeepCopyObject(), like.DeepCopyObject()
-			share(obj, like)
+			share(obj, like, other)
 			if !reflect.DeepEqual(obj, before) {
 				t.Fatalf("%s, seed %d: sharing changed %s", r.Kind, seed, cmp.Diff(before, obj))
 			}
@@ -173,12 +180,29 @@ func TestVersionsLieWhereTheOnesBeforeDo(t *testing.T) {
 	}
 }
 
+// What has changed in the same way as in another object lies where it does there.
+func TestAVersionLiesAlsoWhereThoseLikeItDo(t *testing.T) {
+	col := newCollection(pods, new(atomic.Int64))
+	other, old, obj := running(7), replica("pod-8"), running(7)
+	other.UID, old.UID, obj.UID = "7", "8", "8"
+	obj.Name, obj.Status.PodIP = old.Name, "10.0.0.8"
+	col.put(&Entry{Key: "/registry/pods/default/pod-7", Revision: 7, Object: other})
+	before := obj.DeepCopy()
+	col.Share(obj, old)
+	if d := cmp.Diff(before, obj); d != "" {
+		t.Error("sharing changed", d)
+	}
+	if &obj.Status.Conditions[0] != &other.Status.Conditions[0] || &obj.Spec.Containers[0] != &old.Spec.Containers[0] {
+		t.Error("what equals one of two lies elsewhere")
+	}
+}
+
 func TestListsTakeNoMoreThanTheyNeed(t *testing.T) {
 	like, obj := replica("one"), replica("two")
 	for _, kind := range []corev1.PodConditionType{"A", "B", "C", "D", "E"} {
 		obj.Status.Conditions = append(obj.Status.Conditions, corev1.PodCondition{Type: kind})
 	}
-	share(obj, like)
+	share(obj, like, nil)
 	if n, room := len(obj.Status.Conditions), cap(obj.Status.Conditions); n != 5 || room != 5 {
 		t.Errorf("%d conditions in room for %d", n, room)
 	}
@@ -206,7 +230,19 @@ func BenchmarkShare(b *testing.B) {
 		b.StopTimer()
 		obj := replica("two")
 		b.StartTimer()
-		share(obj, like)
+		share(obj, like, nil)
+	}
+}
+
+// BenchmarkShareOfTwo is for a version with another status, as it was reported of the one beside it.
+func BenchmarkShareOfTwo(b *testing.B) {
+	like, other := replica("one"), running(1)
+	for b.Loop() {
+		b.StopTimer()
+		obj := running(1)
+		obj.Name = like.Name
+		b.StartTimer()
+		share(obj, like, other)
 	}
 }
 
