@@ -148,7 +148,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	if s.isNew() {
 		go apiserver.Warm() // the bootstrap objects are written first of all
 	}
-	if s.store, err = openStore(ctx, s.config); err != nil {
+	if s.store, err = openStore(s.config); err != nil {
 		return err
 	}
 	key, err := pki.SigningKey(s.path("pki"))
@@ -237,7 +237,8 @@ func (s *server) storeHealth(ctx context.Context) error {
 	return err
 }
 
-func openStore(ctx context.Context, c *config) (*store.Store, error) {
+// openStore returns a store from which the cache can be loaded, and which becomes ready meanwhile.
+func openStore(c *config) (*store.Store, error) {
 	sc := store.Config{Dir: c.path("etcd"), Endpoints: c.etcdEndpoints}
 	if c.etcdCA != "" || c.etcdCert != "" {
 		var err error
@@ -245,7 +246,7 @@ func openStore(ctx context.Context, c *config) (*store.Store, error) {
 			return nil, err
 		}
 	}
-	return store.Open(ctx, sc)
+	return store.Start(sc)
 }
 
 // parts are started in this order and stopped in reverse.

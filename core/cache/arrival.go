@@ -72,6 +72,11 @@ func (a *arrival) settle() {
 		return
 	}
 	a.col.put(a.entry)
+	a.tell()
+}
+
+// tell tells who waits for it.
+func (a *arrival) tell() {
 	for _, x := range a.met {
 		x.done <- a.entry
 	}
@@ -81,21 +86,26 @@ func (a *arrival) settle() {
 func (c *Cache) load(ctx context.Context) error {
 	c.applying.Lock()
 	defer c.applying.Unlock()
-	found := map[*Collection]map[string]bool{}
-	changed := decoding{ahead: runtime.GOMAXPROCS(0)}
+	held := map[*Collection]map[string]bool{} // what is still there of those that hold anything
+	for _, col := range *c.collections.Load() {
+		if !col.untouched() {
+			held[col] = map[string]bool{}
+		}
+	}
+	changed := newDecoding()
 	revision, err := c.store.List(ctx, root, func(kv store.KV) error {
 		col := c.owner(kv.Key)
 		if col == nil {
 			return nil
 		}
-		if found[col] == nil {
-			found[col] = map[string]bool{}
-		}
-		found[col][kv.Key] = true
-		if have := col.Get(kv.Key); have == nil || have.Revision != kv.Revision {
-			if a, ok := c.meet(store.Event{KV: kv}); ok {
-				changed.add(a, kv.Value)
+		if found := held[col]; found != nil {
+			found[kv.Key] = true
+			if have := col.Get(kv.Key); have != nil && have.Revision == kv.Revision {
+				return nil
 			}
+		}
+		if a, ok := c.meet(store.Event{KV: kv}); ok {
+			changed.add(a, kv.Value)
 		}
 		return nil
 	})
@@ -103,30 +113,48 @@ func (c *Cache) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load the cache: %w", err)
 	}
-	for _, col := range *c.collections.Load() {
+	for col, found := range held {
 		// What happened before is not known in full: a watch may go on from here on only.
 		col.forget(revision)
 		for _, e := range col.Snapshot().All() {
-			if !found[col][e.Key] {
+			if !found[e.Key] {
 				arrived = append(arrived, arrival{col: col, key: e.Key, revision: revision - 1})
 			}
 		}
 	}
-	slices.SortStableFunc(arrived, func(a, b arrival) int { return cmp.Compare(a.revision, b.revision) })
-	for _, a := range arrived {
-		a.settle()
-	}
+	c.take(arrived, held, revision)
 	c.advance(revision)
 	return nil
+}
+
+// take puts what has arrived in its place: at once where nobody looks yet, and event by event, in their order, where somebody does.
+func (c *Cache) take(arrived []arrival, held map[*Collection]map[string]bool, revision int64) {
+	var events []*arrival
+	first := map[*Collection][]*arrival{}
+	for i := range arrived {
+		if a := &arrived[i]; held[a.col] == nil {
+			first[a.col] = append(first[a.col], a)
+		} else {
+			events = append(events, a)
+		}
+	}
+	for _, col := range *c.collections.Load() {
+		if held[col] == nil && !col.fill(first[col], revision) {
+			events = append(events, first[col]...)
+		}
+	}
+	slices.SortStableFunc(events, func(a, b *arrival) int { return cmp.Compare(a.revision, b.revision) })
+	for _, a := range events {
+		a.settle()
+	}
 }
 
 // decoding decodes what is added on several goroutines while more is being read. What is stored is not kept until all of it has
 // been read, for that would take as much memory as what it becomes.
 type decoding struct {
-	ahead   int // batches that are decoded at the same time
 	filling *batch
-	running []*batch // in the order in which they were added
-	out     []arrival
+	running chan *batch // in the order in which they were added; full when enough are decoded at the same time
+	done    chan []arrival
 }
 
 const batchSize = 128
@@ -147,9 +175,28 @@ func (b *batch) decode() {
 	close(b.done)
 }
 
+// newDecoding begins; all must be called.
+func newDecoding() *decoding {
+	d := &decoding{running: make(chan *batch, runtime.GOMAXPROCS(0)), done: make(chan []arrival, 1)}
+	go func() {
+		var out []arrival
+		for b := range d.running {
+			<-b.done
+			for i := range b.arrivals {
+				if b.readable[i] {
+					b.arrivals[i].join()
+					out = append(out, b.arrivals[i])
+				}
+			}
+		}
+		d.done <- out
+	}()
+	return d
+}
+
 func (d *decoding) add(a arrival, value []byte) {
 	if d.filling == nil {
-		d.filling = &batch{done: make(chan struct{})}
+		d.filling = &batch{done: make(chan struct{}), arrivals: make([]arrival, 0, batchSize), values: make([][]byte, 0, batchSize)}
 	}
 	b := d.filling
 	b.arrivals, b.values = append(b.arrivals, a), append(b.values, value)
@@ -162,24 +209,8 @@ func (d *decoding) start() {
 	b := d.filling
 	d.filling = nil
 	b.readable = make([]bool, len(b.arrivals))
-	d.running = append(d.running, b)
+	d.running <- b
 	go b.decode()
-	if len(d.running) > d.ahead {
-		d.finish()
-	}
-}
-
-// finish waits for the oldest batch.
-func (d *decoding) finish() {
-	b := d.running[0]
-	d.running = d.running[1:]
-	<-b.done
-	for i := range b.arrivals {
-		if b.readable[i] {
-			b.arrivals[i].join()
-			d.out = append(d.out, b.arrivals[i])
-		}
-	}
 }
 
 // all returns what could be decoded, in the order in which it was added.
@@ -187,8 +218,6 @@ func (d *decoding) all() []arrival {
 	if d.filling != nil {
 		d.start()
 	}
-	for len(d.running) > 0 {
-		d.finish()
-	}
-	return d.out
+	close(d.running)
+	return <-d.done
 }

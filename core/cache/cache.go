@@ -80,7 +80,7 @@ func (c *Cache) Of(r *api.Resource) *Collection {
 	return newCollection(r, &c.revision)
 }
 
-// Synced is closed once the store has been loaded.
+// Synced is closed once the store is ready and all that it has been loaded.
 func (c *Cache) Synced() <-chan struct{} { return c.synced }
 
 // Revision is the store's revision up to which the cache has seen everything.
@@ -111,7 +111,8 @@ func (c *Cache) follow(ctx context.Context) error {
 		if err := c.load(ctx); err != nil {
 			return err
 		}
-		close(c.synced)
+		// The embedded etcd answers before it has taken up all of its log, the rest of which the watch brings.
+		go c.sync(ctx)
 	}
 	err := c.store.Watch(ctx, root, c.Revision()+1, func(events []store.Event, seen int64) error {
 		return c.apply(events, seen)
@@ -120,6 +121,22 @@ func (c *Cache) follow(ctx context.Context) error {
 		return errors.Join(err, c.load(ctx))
 	}
 	return err
+}
+
+// sync says that the cache is synced once it has all that was ever acknowledged.
+func (c *Cache) sync(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := c.Latest(ctx)
+		if err == nil {
+			close(c.synced)
+			return
+		}
+		slog.Warn("cannot tell whether all has been loaded", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // owner finds the collection of a key by its longest prefix: /registry/services/specs/… is two deep.

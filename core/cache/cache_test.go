@@ -290,3 +290,94 @@ func TestAnEntryIsEncodedOnce(t *testing.T) {
 		t.Error("encoded twice")
 	}
 }
+
+// starting is a store that lists what it had applied before it leads, and then has more.
+type starting struct {
+	*memory
+	leads, asked chan struct{}
+}
+
+func (s *starting) Revision(ctx context.Context) (int64, error) {
+	<-s.leads
+	defer close(s.asked)
+	return s.memory.Revision(ctx)
+}
+
+func (s *starting) Watch(ctx context.Context, prefix string, revision int64, visit func([]store.Event, int64) error) error {
+	select {
+	case <-s.asked:
+		return s.memory.Watch(ctx, prefix, revision, visit)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestTheCacheIsSyncedOnceItHasWhatTheLeaderHas(t *testing.T) {
+	s := &starting{newMemory(), make(chan struct{}), make(chan struct{})}
+	r := &rig{t, New(s, api.NewRegistry(pods, configMaps)), s.memory}
+	listed := s.put(pods.Key("ns", "one"), r.encode(pod("one", "", "1")))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = r.Run(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	r.wait(listed)
+	later := s.put(pods.Key("ns", "two"), r.encode(pod("two", "", "2")))
+	close(s.leads)
+	<-r.Synced()
+	if got, want := names(r.Of(pods).Snapshot()), fmt.Sprintf("one@%d two@%d", listed, later); got != want {
+		t.Errorf("synced with %s, want %s", got, want)
+	}
+}
+
+// Who watches before anything is loaded sees it as events, in order of revisions; who comes later goes on from there.
+func TestWhatIsLoadedIsSeenByThoseWhoWatch(t *testing.T) {
+	m := newMemory()
+	r := &rig{t, New(m, api.NewRegistry(pods, configMaps)), m}
+	for _, name := range []string{"b", "a", "c"} {
+		m.put(pods.Key("ns", name), r.encode(pod(name, "", name)))
+	}
+	_, early := r.Of(pods).SnapshotAndWatch(Scope{})
+	defer early.Close()
+	if err := r.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"ADDED b@2", "ADDED a@3", "ADDED c@4"}, poll(t, early)); d != "" {
+		t.Error(d)
+	}
+	if got := names(r.Of(pods).Snapshot()); got != "a@3 b@2 c@4" {
+		t.Errorf("loaded %s", got)
+	}
+	late, err := r.Of(pods).Watch(4, Scope{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	if _, err := r.Of(pods).Watch(3, Scope{}); !errors.Is(err, ErrExpired) {
+		t.Errorf("a watch from before the load: %v, want ErrExpired", err)
+	}
+	if err := r.load(t.Context()); err != nil { // again, with nothing new
+		t.Fatal(err)
+	}
+	if got := append(poll(t, early), poll(t, late)...); len(got) > 0 {
+		t.Errorf("events of what was there: %v", got)
+	}
+}
+
+func TestAnIndexHasWhatIsLoaded(t *testing.T) {
+	m := newMemory()
+	r := &rig{t, New(m, api.NewRegistry(pods, configMaps)), m}
+	m.put(pods.Key("ns", "a"), r.encode(pod("a", "node", "1")))
+	r.Of(pods).AddIndex("node", func(o api.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} })
+	if err := r.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if found, ok := r.Of(pods).ByIndex("node", "node"); !ok || len(found) != 1 || r.Of(pods).Changed() != 2 {
+		t.Errorf("%d of one pod found, %v, changed at %d", len(found), ok, r.Of(pods).Changed())
+	}
+}

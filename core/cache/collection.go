@@ -131,6 +131,36 @@ func (c *Collection) publish(ev *Event) {
 	c.wake(ev)
 }
 
+// untouched tells that the collection has never held anything, and that nobody watches it.
+func (c *Collection) untouched() bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.untouchedLocked()
+}
+
+func (c *Collection) untouchedLocked() bool {
+	return c.tree.Len() == 0 && len(c.topics) == 0 && len(c.history.events) == 0
+}
+
+// fill gives an untouched collection what it holds as of the revision, in order of keys. Otherwise it drops the history and returns
+// false.
+func (c *Collection) fill(arrived []*arrival, revision int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	untouched := c.untouchedLocked()
+	c.history = history{floor: revision}
+	if !untouched {
+		return false
+	}
+	for _, a := range arrived {
+		c.tree.Load(a.key, a.entry)
+		c.reindex(nil, a.entry)
+		c.changed.Store(max(c.changed.Load(), a.revision))
+		a.tell()
+	}
+	return true
+}
+
 // forget drops the history: watches can start at revision but not before.
 func (c *Collection) forget(revision int64) {
 	c.mu.Lock()

@@ -25,10 +25,13 @@ const (
 	pressPause   = 200 * time.Millisecond
 )
 
-// Run compacts old revisions, gives free pages back and lifts the quota alarm once there is room
+// Run waits until the store is ready, and fails when it will not be. Then it compacts old revisions, gives free pages back and lifts the quota alarm once there is room
 // again, until ctx ends: every few minutes, sooner when much has been written, and at once when writes lack room. Several servers
 // may run it over one etcd.
 func (s *Store) Run(ctx context.Context) error {
+	if err := s.Ready(ctx); err != nil {
+		return err
+	}
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	var past looks

@@ -26,9 +26,13 @@ type member struct {
 
 // Two segments are allocated ahead; etcd's 64 MiB each would be most of a small disk. The size is a
 // variable of the library that running members read.
-var smallSegments = sync.OnceFunc(func() { wal.SegmentSizeBytes = 16 << 20 })
+var smallSegments = sync.OnceFunc(func() { wal.SegmentSizeBytes = segmentSize })
 
-func startMember(ctx context.Context, cfg Config) (*member, error) {
+// Those that there are are read whole at a start, twice.
+const segmentSize = 8 << 20
+
+// startMember returns a member that has its database and its log, and begins to elect itself.
+func startMember(cfg Config) (*member, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("start etcd: neither a data folder nor endpoints are given")
 	}
@@ -40,22 +44,24 @@ func startMember(ctx context.Context, cfg Config) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
 	}
-	select {
-	case <-e.Server.ReadyNotify():
-	case err := <-e.Err():
-		e.Close()
-		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
-	case <-e.Server.StopNotify():
-		e.Close()
-		return nil, fmt.Errorf("start etcd in %s: it stopped", cfg.Dir)
-	case <-ctx.Done():
-		e.Close()
-		return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, ctx.Err())
-	}
 	return &member{
 		etcd: e, client: v3client.New(e.Server),
 		quota: storage.NewBackendQuota(zap.NewNop(), cfg.quota(), e.Server.Backend(), "store"),
 	}, nil
+}
+
+// ready returns once the member leads and has taken up its log.
+func (m *member) ready(ctx context.Context) error {
+	select {
+	case <-m.etcd.Server.ReadyNotify():
+		return nil
+	case err := <-m.etcd.Err():
+		return fmt.Errorf("start etcd: %w", err)
+	case <-m.etcd.Server.StopNotify():
+		return errors.New("start etcd: it stopped")
+	case <-ctx.Done():
+		return fmt.Errorf("start etcd: %w", ctx.Err())
+	}
 }
 
 func embedConfig(cfg Config) *embed.Config {

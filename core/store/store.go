@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -50,6 +51,12 @@ type Store struct {
 	// pressed receives when room for writes is wanted.
 	pressed chan struct{}
 
+	ready   chan struct{} // see Ready
+	readied sync.Once
+
+	closing sync.Mutex
+	closed  bool
+
 	// acked is the highest revision that a call here was answered with.
 	acked atomic.Int64
 }
@@ -65,10 +72,24 @@ type hot interface {
 
 // Open starts the embedded member or connects to the endpoints of cfg, and waits until it answers.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{pressed: make(chan struct{}, 1)}
+	s, err := Start(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Ready(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Start is Open without the wait: what the embedded member had written can be listed and watched while it elects itself. All else
+// is for when Ready has returned.
+func Start(cfg Config) (*Store, error) {
+	s := &Store{pressed: make(chan struct{}, 1), ready: make(chan struct{})}
 	var err error
 	if len(cfg.Endpoints) == 0 {
-		if s.member, err = startMember(ctx, cfg); err != nil {
+		if s.member, err = startMember(cfg); err != nil {
 			return nil, err
 		}
 		s.client, s.hot = s.member.client, s.member
@@ -80,15 +101,33 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.hot = remote{client: s.client, kv: clientv3.RetryKVClient(s.client)}
 	}
 	s.leases.client = s.client
-	if _, err := s.remoteRevision(ctx); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("read from etcd: %w", err)
-	}
 	return s, nil
+}
+
+// Ready returns once the store answers.
+func (s *Store) Ready(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	default:
+	}
+	if s.member != nil {
+		if err := s.member.ready(ctx); err != nil {
+			return err
+		}
+	}
+	if _, err := s.remoteRevision(ctx); err != nil {
+		return fmt.Errorf("read from etcd: %w", err)
+	}
+	s.readied.Do(func() { close(s.ready) })
+	return nil
 }
 
 // Close releases the connection and stops the embedded member.
 func (s *Store) Close() {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	s.closed = true
 	if s.member != nil {
 		s.member.stop()
 		return
@@ -182,17 +221,26 @@ func (s *Store) swap(ctx context.Context, key []byte, revision int64, op *pb.Req
 }
 
 // Revision returns a revision at least as high as that of every write acknowledged to anybody before
-// the call. With the embedded member, whose only writer is this process, it costs nothing.
+// the call. With the embedded member, whose only writer is this process, it costs nothing. It waits until the store is ready.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
-	if revision, known := s.Acknowledged(); known {
-		return revision, nil
+	if s.member != nil {
+		err := s.Ready(ctx)
+		return s.acked.Load(), err
 	}
 	return s.remoteRevision(ctx)
 }
 
-// Acknowledged is what Revision returns, where that is known here: not with an external etcd, which others may write to.
+// Acknowledged is what Revision would return at once, and whether it would: not with an external etcd, which others may write to.
 func (s *Store) Acknowledged() (revision int64, known bool) {
-	return s.acked.Load(), s.member != nil
+	if s.member == nil {
+		return 0, false
+	}
+	select {
+	case <-s.ready:
+		return s.acked.Load(), true
+	default:
+		return 0, false
+	}
 }
 
 func (s *Store) remoteRevision(ctx context.Context) (int64, error) {

@@ -61,7 +61,7 @@ func TestAListAndTheWatchAfterItSeeEverythingOnce(t *testing.T) {
 	defer s.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	const n = pageSize + 10
+	const n = 3*firstPage + 10
 	for i := range n {
 		if _, err := s.Create(ctx, "/registry/x/"+time.Unix(int64(i), 0).UTC().Format("150405"), []byte("v"), 0); err != nil {
 			t.Fatal(err)
@@ -94,6 +94,53 @@ func TestAListAndTheWatchAfterItSeeEverythingOnce(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("watch (%v): %s", err, d)
+	}
+}
+
+func TestPagesComeToSoManyBytes(t *testing.T) {
+	for _, c := range []struct{ keys, bytes, want int }{
+		{firstPage, firstPage * 1000, 4 * firstPage}, // by four times at most
+		{8000, 8000 * 1000, 8388},
+		{8000, 8000 * 100, mostKeys},
+		{500, 500 << 20, 8},
+		{1, 100 << 20, 1},
+		{1, 0, 4},
+	} {
+		if got := nextPage(c.keys, c.bytes); got != c.want {
+			t.Errorf("after %d keys with %d bytes: %d, want %d", c.keys, c.bytes, got, c.want)
+		}
+	}
+}
+
+// With such ticks an election takes ten seconds: what was written before is there at once, and nothing is said to be ready.
+func TestAMemberCanBeReadBeforeItLeads(t *testing.T) {
+	dir := t.TempDir()
+	before := open(t, dir)
+	revision, err := before.Create(t.Context(), "/registry/a", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before.Close()
+	s, err := Start(Config{Dir: dir, Tick: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	seen := map[string]int64{}
+	from, err := s.List(ctx, "/registry/", func(kv KV) error { seen[kv.Key] = kv.Revision; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What the member had not noted as committed comes once it leads, through the watch.
+	if d := cmp.Diff(map[string]int64{"/registry/a": revision}, seen); d != "" && from >= revision {
+		t.Error(d)
+	}
+	soon, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if revision, err := s.Revision(soon); err == nil {
+		t.Errorf("revision %d is said to be the latest of a member that does not lead", revision)
 	}
 }
 

@@ -14,16 +14,30 @@ type Event struct {
 	Deleted bool
 }
 
-const pageSize = 1000
+// A page of a list has up to so many keys at first, and then what is likely to come to pageBytes: etcd counts for each page how many
+// keys there are after it, which takes longer than reading them when there are many pages.
+const (
+	firstPage = 500
+	mostKeys  = 16_000
+	pageBytes = 8 << 20
+)
+
+// nextPage is how many keys the next page may have after one of so many keys and bytes.
+func nextPage(keys, bytes int) int {
+	return min(max(keys*pageBytes/max(bytes, 1), 1), 4*keys, mostKeys)
+}
 
 // List calls visit for every key under prefix, in order of keys, all as of one revision, which it
-// returns. A watch from the next revision misses nothing.
+// returns. A watch from the next revision misses nothing. What was acknowledged before the call is listed, once the store is ready.
 func (s *Store) List(ctx context.Context, prefix string, visit func(KV) error) (int64, error) {
 	end := clientv3.GetPrefixRangeEnd(prefix)
-	from, revision := prefix, int64(0)
+	from, revision, limit := prefix, int64(0), firstPage
+	options := []clientv3.OpOption{clientv3.WithRange(end)}
+	if s.member != nil { // which has applied all that it acknowledged, and answers so before it leads
+		options = append(options, clientv3.WithSerializable())
+	}
 	for {
-		resp, err := s.client.Get(ctx, from,
-			clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision))
+		resp, err := s.client.Get(ctx, from, append(options, clientv3.WithLimit(int64(limit)), clientv3.WithRev(revision))...)
 		if err != nil {
 			return 0, fmt.Errorf("list %s: %w", prefix, translate(err))
 		}
@@ -31,7 +45,9 @@ func (s *Store) List(ctx context.Context, prefix string, visit func(KV) error) (
 			revision = resp.Header.Revision
 			s.saw(revision)
 		}
+		size := 0
 		for _, kv := range resp.Kvs {
+			size += len(kv.Value)
 			if err := visit(fromProto(kv)); err != nil {
 				return 0, err
 			}
@@ -39,7 +55,7 @@ func (s *Store) List(ctx context.Context, prefix string, visit func(KV) error) (
 		if !resp.More {
 			return revision, nil
 		}
-		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		from, limit = string(resp.Kvs[len(resp.Kvs)-1].Key)+"\x00", nextPage(len(resp.Kvs), size)
 	}
 }
 
