@@ -2,19 +2,23 @@ package main
 
 import (
 	"context"
+	"runtime/debug"
 	"runtime/metrics"
 	"time"
 
+	"github.com/gantryio/gantry/core/store"
 	"github.com/gantryio/gantry/interfaces/plugin/resident"
 )
 
-// A server that has become idle would keep what its last burst left behind, its start for one, until the collector's
-// own turn, which without allocations comes after minutes. So every trimInterval it is asked whether it is idle
+// A server that has become quiet would keep what its last burst left behind, its start for one, until the collector's
+// own turn, which without allocations comes after minutes. So every trimInterval it is asked whether it is quiet
 // and has enough to give back.
 const (
 	trimInterval = 5 * time.Second
-	idleAllocs   = 2 << 20 // allocated during one interval: more than an idle cluster's leases and status need
 	worthwhile   = 8 << 20 // unused, and not yet returned to the machine
+	// quietFor is in how many intervals, at least, what is unused would be used again. A collection of a large heap takes some tenths
+	// of a second of CPU, and would come anyway then.
+	quietFor = 4
 )
 
 // heap is what the trimmer looks at, in bytes.
@@ -25,16 +29,39 @@ type heap struct {
 	idle      uint64 // free, but still taken from the machine
 }
 
-// garbage is an upper limit: some of what was allocated since the last collection is live.
-func (h heap) garbage() uint64 { return h.objects - min(h.live, h.objects) }
+// unused is an upper limit: some of what was allocated since the last collection is live.
+func (h heap) unused() uint64 { return h.objects - min(h.live, h.objects) + h.idle }
 
-// shouldTrim says whether nearly nothing happened since before and the machine would get back a worthwhile amount.
+// shouldTrim says whether little happened since before and the machine would get back a worthwhile amount.
 func shouldTrim(before, now heap) bool {
-	return now.allocated-before.allocated < idleAllocs && now.garbage()+now.idle >= worthwhile
+	return now.unused() >= max(worthwhile, quietFor*(now.allocated-before.allocated))
 }
 
-// trimMemory collects and returns memory whenever the process has become idle, until ctx ends.
-func trimMemory(ctx context.Context) error {
+// What a process has mapped of files, here the executable and etcd's database, counts as its memory until the machine is short of
+// it. Most of it is not needed again: the start touches nearly all, and each compaction the whole database.
+const (
+	// filesWorth is how much more than what is used has to be mapped for it to be dropped. The worst that this can cost is to map so much
+	// again in each interval: 16 MB are some 250 faults, a millisecond at most.
+	filesWorth = 16 << 20
+)
+
+// files says when to drop the pages of files. What is mapped again within an interval of that is taken for what is used.
+type files struct {
+	used    uint64
+	dropped bool
+}
+
+// should takes how much is mapped now, and is asked once in each interval.
+func (f *files) should(mapped uint64) bool {
+	if f.dropped || mapped < f.used {
+		f.used = mapped
+	}
+	f.dropped = mapped >= f.used+filesWorth
+	return f.dropped
+}
+
+// trimMemory collects and returns memory whenever the process has become quiet, and drops the pages of files, until ctx ends.
+func trimMemory(ctx context.Context, st *store.Store) error {
 	samples := []metrics.Sample{
 		{Name: "/gc/heap/allocs:bytes"},
 		{Name: "/gc/heap/live:bytes"},
@@ -45,6 +72,7 @@ func trimMemory(ctx context.Context) error {
 		metrics.Read(samples)
 		return heap{samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64(), samples[3].Value.Uint64()}
 	}
+	var mapped files
 	tick := time.NewTicker(trimInterval)
 	defer tick.Stop()
 	for before := read(); ; {
@@ -55,9 +83,13 @@ func trimMemory(ctx context.Context) error {
 		}
 		now := read()
 		if shouldTrim(before, now) {
-			resident.Trim()
+			debug.FreeOSMemory()
 			now = read()
 		}
 		before = now
+		if mapped.should(resident.Files()) {
+			st.Mapped(resident.Drop)
+			resident.DropExecutable()
+		}
 	}
 }

@@ -256,7 +256,7 @@ func (s *server) parts(ctx context.Context) ([]run.Part, error) {
 		parts = append(parts, run.Part{Name: "audit log", Runner: s.auditLog})
 	}
 	parts = append(parts, []run.Part{
-		{Name: "memory", Runner: run.Func(trimMemory)},
+		{Name: "memory", Runner: run.Func(func(ctx context.Context) error { return trimMemory(ctx, s.store) })},
 		{Name: "store", Runner: s.store},
 		{Name: "cache", Runner: s.cache, Ready: s.cache.Synced()},
 		{Name: "apiserver", Runner: run.Func(s.serve), Ready: s.ready},

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,6 +143,27 @@ func TestAMemberCanBeReadBeforeItLeads(t *testing.T) {
 	defer cancel()
 	if revision, err := s.Revision(soon); err == nil {
 		t.Errorf("revision %d is said to be the latest of a member that does not lead", revision)
+	}
+}
+
+func TestTheDatabaseIsMappedUntilTheStoreIsClosed(t *testing.T) {
+	s := open(t, t.TempDir())
+	mappings, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	called := 0
+	look := func(path string) {
+		called++
+		if !strings.Contains(string(mappings), " "+path+"\n") {
+			t.Errorf("%s is not among what is mapped:\n%s", path, mappings)
+		}
+	}
+	s.Mapped(look)
+	s.Close()
+	s.Mapped(look)
+	if called != 1 {
+		t.Errorf("called %d times, want once", called)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package resident keeps the memory of a process that has become idle small.
+// Package resident keeps the memory of a process small.
 package resident
 
 import (
@@ -18,40 +18,60 @@ func Trim() {
 	DropExecutable()
 }
 
-// DropExecutable takes the pages of the executable out of this process, as the kernel would if memory was short: they stay in
-// the page cache, and what is needed is mapped again when it is touched. A failure costs nothing but memory.
+// DropExecutable takes the pages of the executable out of this process, as Drop does.
 func DropExecutable() {
-	self, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		return
+	if self, err := os.Readlink("/proc/self/exe"); err == nil {
+		Drop(self)
 	}
+}
+
+// Drop takes the pages of a mapped file out of this process, as the kernel would if memory was short: they stay in the page cache,
+// and what is needed is mapped again when it is touched. Path has no symbolic links. Only what cannot be written and is in the
+// file as it is here is dropped. The caller sees to it that the file stays mapped where it is meanwhile. A failure costs nothing but memory.
+func Drop(path string) {
 	f, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return
 	}
 	defer func() { _ = f.Close() }()
-	var from, to uintptr
+	var m mapping
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if start, end, ok := readOnly(lines.Text(), self); ok {
-			from, to = start, end
+		if have, ok := mapped(lines.Text(), path); ok {
+			m = have
 			continue
 		}
 		// A page that was written before it was protected, as relocations are, is not in the file as it is here.
-		if name, value, _ := strings.Cut(lines.Text(), ":"); to != 0 && name == "Anonymous" {
+		if name, value, _ := strings.Cut(lines.Text(), ":"); m.to != 0 && name == "Anonymous" {
 			if strings.TrimSpace(value) == "0 kB" {
-				_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+				_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.from, m.to-m.from, unix.MADV_DONTNEED)
 			}
-			to = 0
+			m = mapping{}
 		}
 	}
 }
 
-// readOnly reads the first line of a mapping (proc_pid_smaps(5)), and tells whether it is one of file that cannot be written.
-func readOnly(line, file string) (from, to uintptr, ok bool) {
+// mapping is a part of the address space.
+type mapping struct{ from, to uintptr }
+
+// mapped reads the first line of a mapping (proc_pid_smaps(5)), and tells whether it is one of the file that cannot be written.
+func mapped(line, path string) (m mapping, ok bool) {
 	fields := strings.Fields(line)
-	if len(fields) < 6 || fields[5] != file || !strings.HasPrefix(fields[1], "r-") {
-		return 0, 0, false
+	if len(fields) < 6 || !strings.HasPrefix(fields[1], "r-") || !strings.HasSuffix(line, " "+path) || !strings.HasPrefix(path, "/") {
+		return mapping{}, false
 	}
-	_, err := fmt.Sscanf(fields[0], "%x-%x", &from, &to)
-	return from, to, err == nil && to > from
+	_, err := fmt.Sscanf(fields[0], "%x-%x", &m.from, &m.to)
+	return m, err == nil && m.to > m.from
+}
+
+// Files is how much of files is in this process, in bytes: what Drop can make less.
+func Files() uint64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, resident, shared uint64 // in pages (proc_pid_statm(5))
+	if _, err := fmt.Sscan(string(data), &size, &resident, &shared); err != nil {
+		return 0
+	}
+	return shared * uint64(os.Getpagesize())
 }
