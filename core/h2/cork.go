@@ -53,6 +53,7 @@ func (c *corked) Write(b []byte) (int, error) {
 	if c.held == nil {
 		return c.Conn.Write(b)
 	}
+	c.held = c.held.with(len(b))
 	c.held.b = append(c.held.b, b...)
 	return len(b), nil
 }
@@ -60,16 +61,38 @@ func (c *corked) Write(b []byte) (int, error) {
 // buffer is for bytes on their way out. An idle connection has none.
 type buffer struct{ b []byte }
 
-var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 4<<10)} }}
+const (
+	smallBuffer = 4 << 10
+	// largeBuffer has room for what a connection may owe, a frame more, and the records' heads.
+	largeBuffer = backlog + maxFrame + 8<<10
+)
 
-// keepLimit is how large a buffer is kept for others: what one grows to that takes what a connection may owe.
-const keepLimit = 3 * backlog
+// Buffers of two sizes are kept: one that grew bit by bit would be copied, and cleared, at each step.
+var (
+	smallBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, smallBuffer)} }}
+	largeBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, largeBuffer)} }}
+)
 
-func takeBuffer() *buffer { return buffers.Get().(*buffer) }
+func takeBuffer() *buffer { return smallBuffers.Get().(*buffer) }
+
+// with returns a buffer with what b has and room for n bytes; b is not to be used any more.
+func (b *buffer) with(n int) *buffer {
+	if need := len(b.b) + n; need <= cap(b.b) || need > largeBuffer {
+		return b // what is larger still grows by append
+	}
+	large := largeBuffers.Get().(*buffer)
+	large.b = append(large.b, b.b...)
+	b.free()
+	return large
+}
 
 func (b *buffer) free() {
-	if cap(b.b) <= keepLimit {
-		b.b = b.b[:0]
-		buffers.Put(b)
+	n := cap(b.b)
+	b.b = b.b[:0]
+	switch n {
+	case smallBuffer:
+		smallBuffers.Put(b)
+	case largeBuffer:
+		largeBuffers.Put(b)
 	}
 }

@@ -31,6 +31,7 @@ func (c *conn) head(n int, kind http2.FrameType, flags http2.Flags, id uint32) {
 	if c.out == nil {
 		c.out = takeBuffer()
 	}
+	c.out = c.out.with(frameHead + n)
 	c.out.b = append(c.out.b, byte(n>>16), byte(n>>8), byte(n), byte(kind), byte(flags))
 	c.out.b = binary.BigEndian.AppendUint32(c.out.b, id)
 }
