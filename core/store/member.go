@@ -79,8 +79,9 @@ func embedConfig(cfg Config) *embed.Config {
 	c.InitialCluster = c.Name + "=" + self.String()
 	c.QuotaBackendBytes = cfg.quota()
 	c.MaxRequestBytes = 3 << 20
-	// No follower ever catches up from memory.
-	c.SnapshotCatchUpEntries = 100
+	// No follower ever catches up from memory. But raft, when it stands for election, looks through what it has handed out to be
+	// applied, 1 MiB at most, and panics if that is no longer there.
+	c.SnapshotCatchUpEntries = 1000
 	c.SnapshotCount = 5000
 	// Nor are old logs and snapshots of use to anybody.
 	c.MaxWalFiles, c.MaxSnapFiles = 2, 2
