@@ -24,13 +24,12 @@ func (c *Client) Get(ctx context.Context, key types.NamespacedName, out client.O
 	switch {
 	case c.elsewhere(err):
 		return c.Elsewhere.Get(ctx, key, out)
-	case err == nil && r.Computed:
+	case err != nil:
+		return err
+	case r.Computed:
 		return c.getComputed(ctx, r, key, out)
 	}
 	if err := c.Cache.Latest(ctx); err != nil {
-		return err
-	}
-	if err != nil {
 		return err
 	}
 	return getKind(ctx, r, c.Cache, key, out)
@@ -61,13 +60,12 @@ func (c *Client) List(ctx context.Context, out client.ObjectList, opts ...client
 	switch {
 	case c.elsewhere(err):
 		return c.Elsewhere.List(ctx, out, opts...)
-	case err == nil && r.Computed:
+	case err != nil:
+		return err
+	case r.Computed:
 		return c.listComputed(ctx, r, out, opts)
 	}
 	if err := c.Cache.Latest(ctx); err != nil {
-		return err
-	}
-	if err != nil {
 		return err
 	}
 	return listKind(ctx, r, c.Cache, out, opts)

@@ -323,19 +323,24 @@ func (c *conn) lookForSlow() {
 
 // begin has the handler run.
 func (c *conn) begin(st *stream) {
-	if st.held {
-		st.held = false
-		c.held -= st.length
-	}
+	c.unhold(st)
 	c.running++
 	c.server.workers.run(st)
 }
 
+// unhold is for a body that is waited for no more, and tells whether it was.
+func (c *conn) unhold(st *stream) bool {
+	if !st.held {
+		return false
+	}
+	st.held = false
+	c.held -= st.length
+	return true
+}
+
 // drop ends a stream that is given up.
 func (c *conn) drop(st *stream, err error) {
-	if st.held {
-		st.held = false
-		c.held -= st.length
+	if c.unhold(st) {
 		st.discard()
 	}
 	st.shut(err)

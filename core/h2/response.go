@@ -73,13 +73,8 @@ func (r *response) WriteHeader(status int) {
 	r.status = status
 	r.declare()
 	for name, values := range r.header {
-		if !sendable(name) || slices.Contains(r.trailer, name) {
-			continue
-		}
-		for _, v := range values {
-			if httpguts.ValidHeaderFieldValue(v) {
-				r.fields = append(r.fields, hpack.HeaderField{Name: lower(name), Value: v})
-			}
+		if sendable(name) && !slices.Contains(r.trailer, name) {
+			r.fields = appendField(r.fields, name, values)
 		}
 	}
 	if text := r.header.Get("Content-Length"); text != "" {
@@ -122,6 +117,16 @@ func lower(name string) string {
 		return have
 	}
 	return strings.ToLower(name)
+}
+
+// appendField appends the values that a field may have.
+func appendField(fields []hpack.HeaderField, name string, values []string) []hpack.HeaderField {
+	for _, v := range values {
+		if httpguts.ValidHeaderFieldValue(v) {
+			fields = append(fields, hpack.HeaderField{Name: lower(name), Value: v})
+		}
+	}
+	return fields
 }
 
 // hasBody tells whether an answer may have one.
@@ -278,19 +283,12 @@ func (st *stream) settled() bool {
 // trailing are the fields after the body.
 func (r *response) trailing() []hpack.HeaderField {
 	var out []hpack.HeaderField
-	add := func(name string, values []string) {
-		for _, v := range values {
-			if httpguts.ValidHeaderFieldValue(v) {
-				out = append(out, hpack.HeaderField{Name: strings.ToLower(name), Value: v})
-			}
-		}
-	}
 	for _, name := range r.trailer {
-		add(name, r.header[name])
+		out = appendField(out, name, r.header[name])
 	}
 	for key, values := range r.header {
 		if name, ok := strings.CutPrefix(key, http.TrailerPrefix); ok && httpguts.ValidTrailerHeader(http.CanonicalHeaderKey(name)) {
-			add(name, values)
+			out = appendField(out, name, values)
 		}
 	}
 	return out
@@ -298,22 +296,12 @@ func (r *response) trailing() []hpack.HeaderField {
 
 // SetReadDeadline is for http.ResponseController.
 func (r *response) SetReadDeadline(t time.Time) error {
-	c := r.st.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r.st.readBy = t
-	r.st.changed.Broadcast()
-	return nil
+	return r.st.setDeadline(&r.st.readBy, t)
 }
 
 // SetWriteDeadline is for http.ResponseController. It counts when a write has to wait for the client.
 func (r *response) SetWriteDeadline(t time.Time) error {
-	c := r.st.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r.st.writeBy = t
-	r.st.changed.Broadcast()
-	return nil
+	return r.st.setDeadline(&r.st.writeBy, t)
 }
 
 // EnableFullDuplex is for http.ResponseController; there is nothing else in HTTP/2.

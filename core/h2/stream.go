@@ -172,6 +172,15 @@ func (st *stream) discard() {
 	st.body, st.off = nil, 0
 }
 
+// setDeadline changes one of the stream's two, also for who waits already.
+func (st *stream) setDeadline(which *time.Time, t time.Time) error {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	*which = t
+	st.changed.Broadcast()
+	return nil
+}
+
 func expired(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
 // waitUntil returns when something has changed, or it is time; without a limit if that is zero. It may return early.

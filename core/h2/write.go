@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -107,10 +106,8 @@ func (c *conn) inform(st *stream, status int, header http.Header) {
 	var fields []hpack.HeaderField
 	if status != http.StatusContinue {
 		for name, values := range header {
-			for _, v := range values {
-				if sendable(name) && name != "Content-Length" && httpguts.ValidHeaderFieldValue(v) {
-					fields = append(fields, hpack.HeaderField{Name: lower(name), Value: v})
-				}
+			if sendable(name) && name != "Content-Length" {
+				fields = appendField(fields, name, values)
 			}
 		}
 	}

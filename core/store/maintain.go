@@ -25,9 +25,9 @@ const (
 	pressPause   = 200 * time.Millisecond
 )
 
-// Run waits until the store is ready, and fails when it will not be. Then it compacts old revisions, gives free pages back and lifts the quota alarm once there is room
-// again, until ctx ends: every few minutes, sooner when much has been written, and at once when writes lack room. Several servers
-// may run it over one etcd.
+// Run waits until the store is ready, and fails when it will not be. Then it compacts old revisions, gives free pages back and lifts
+// the quota alarm once there is room again, until ctx ends: every few minutes, sooner when much has been written, and at once when
+// writes lack room. Several servers may run it over one etcd.
 func (s *Store) Run(ctx context.Context) error {
 	if err := s.Ready(ctx); err != nil {
 		return err
