@@ -70,7 +70,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	err := ctrl.ControllerManagedBy(mgr).Named("job").
 		For(&batchv1.Job{}).
-		Watches(&corev1.Pod{}, owner.Enqueue(c.jobsOf)).
+		Watches(&corev1.Pod{}, owner.EnqueueOwner(c.jobsOf)).
 		WithOptions(workers.Options(concurrency)).
 		Complete(c)
 	if err != nil {

@@ -51,7 +51,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	return ctrl.ControllerManagedBy(mgr).Named(c.kind().name).
 		For(c.kind().empty()).
-		Watches(&corev1.Pod{}, owner.Enqueue(c.setsOf)).
+		Watches(&corev1.Pod{}, owner.EnqueueOwner(c.setsOf)).
 		WithOptions(workers.Options(8)).
 		Complete(c)
 }

@@ -49,7 +49,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	if err := errors.Join(owner.Index(ctx, x, &corev1.Pod{}), owner.Index(ctx, x, &appsv1.ControllerRevision{})); err != nil {
 		return err
 	}
-	owned := owner.Enqueue(c.setsOf)
+	owned := owner.EnqueueOwner(c.setsOf)
 	return ctrl.ControllerManagedBy(mgr).Named("statefulset").
 		For(&appsv1.StatefulSet{}).
 		Watches(&corev1.Pod{}, owned).

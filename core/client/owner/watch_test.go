@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
@@ -25,12 +26,14 @@ func TestEnqueue(t *testing.T) {
 		name     string
 		old, now []func(*corev1.Pod)
 		asked    int
+		owner    int // how often EnqueueOwner asks
 	}{
-		{"a status", nil, []func(*corev1.Pod){running}, 1},
-		{"an owned one's status", []func(*corev1.Pod){owned("x")}, []func(*corev1.Pod){owned("x"), running}, 1},
-		{"a label", nil, []func(*corev1.Pod){labelled}, 2},
-		{"adopted", nil, []func(*corev1.Pod){owned("x")}, 2},
-		{"another controller", []func(*corev1.Pod){owned("x")}, []func(*corev1.Pod){owned("y")}, 2},
+		{"a status", nil, []func(*corev1.Pod){running}, 1, 0},
+		{"an owned one's status", []func(*corev1.Pod){owned("x")}, []func(*corev1.Pod){owned("x"), running}, 1, 1},
+		{"a label", nil, []func(*corev1.Pod){labelled}, 2, 2},
+		{"adopted", nil, []func(*corev1.Pod){owned("x")}, 2, 2},
+		{"released", []func(*corev1.Pod){owned("x")}, nil, 2, 2},
+		{"another controller", []func(*corev1.Pod){owned("x")}, []func(*corev1.Pod){owned("y")}, 2, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			pod := func(change []func(*corev1.Pod)) *corev1.Pod {
@@ -40,16 +43,21 @@ func TestEnqueue(t *testing.T) {
 				}
 				return p
 			}
-			asked := 0
-			h := Enqueue(func(context.Context, client.Object) []reconcile.Request {
-				asked++
-				return []reconcile.Request{{}}
-			})
-			q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
-			defer q.ShutDown()
-			h.Update(t.Context(), event.UpdateEvent{ObjectOld: pod(test.old), ObjectNew: pod(test.now)}, q)
-			if asked != test.asked || q.Len() != 1 {
-				t.Errorf("asked %d times, want %d; %d in the queue", asked, test.asked, q.Len())
+			for _, enqueue := range []struct {
+				by   func(handler.MapFunc) handler.EventHandler
+				want int
+			}{{Enqueue, test.asked}, {EnqueueOwner, test.owner}} {
+				asked := 0
+				h := enqueue.by(func(context.Context, client.Object) []reconcile.Request {
+					asked++
+					return []reconcile.Request{{}}
+				})
+				q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+				h.Update(t.Context(), event.UpdateEvent{ObjectOld: pod(test.old), ObjectNew: pod(test.now)}, q)
+				if asked != enqueue.want || q.Len() != min(asked, 1) {
+					t.Errorf("asked %d times, want %d; %d in the queue", asked, enqueue.want, q.Len())
+				}
+				q.ShutDown()
 			}
 		})
 	}
