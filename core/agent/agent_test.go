@@ -108,7 +108,13 @@ func TestAgentRestartLeavesARunningContainerAlone(t *testing.T) {
 }
 
 func TestOrphanIsEnded(t *testing.T) {
-	b := newBench(t, fakeruntime.Options{})
+	removes := make(chan struct{}, 100)
+	b := newBench(t, fakeruntime.Options{Delay: func(_ context.Context, method string) error {
+		if method == "RemovePodSandbox" {
+			removes <- struct{}{}
+		}
+		return nil
+	}})
 	b.start(nil)
 	p := testPod("web")
 	b.create(p)
@@ -123,6 +129,11 @@ func TestOrphanIsEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.start(nil)
+	select {
+	case <-removes: // the runtime is listed by and by, also after the agent is ready
+	case <-time.After(deadline):
+		t.Fatal("the agent did not remove the sandbox")
+	}
 	b.stopEmpty()
 }
 

@@ -50,11 +50,7 @@ func (h podHandler) Replace(objs []client.Object) {
 		}
 	}
 	h.a.unparkUnknown(known)
-	h.a.adoptOrphans(known)
-	h.a.mu.Lock()
-	first := !h.a.listed
-	h.a.listed = true
-	h.a.mu.Unlock()
+	first := h.a.adoptOrphans(known)
 	h.a.settle()
 	if first {
 		close(h.a.ready)
@@ -190,24 +186,33 @@ func (a *Agent) disown(id string) {
 	delete(a.owners, id)
 }
 
-// adoptOrphans ends what runs here without a pod in the API, and clears what such pods have left behind.
-func (a *Agent) adoptOrphans(known map[types.UID]bool) {
-	a.mu.Lock()
-	var orphans []*corev1.Pod
-	for uid, f := range a.starting {
-		if !known[uid] {
-			orphans = append(orphans, f.ghost())
+// adoptOrphans ends what runs here without a pod in the API, and clears what such pods have left behind. From then on, who counts what
+// a runtime runs does so; first tells that this was not so before.
+func (a *Agent) adoptOrphans(known map[types.UID]bool) (first bool) {
+	for {
+		a.mu.Lock()
+		var orphans []*corev1.Pod
+		for uid, f := range a.starting {
+			if !known[uid] {
+				orphans = append(orphans, f.ghost())
+			}
+		}
+		if len(orphans) == 0 || a.closing || a.ctx.Err() != nil {
+			// No runtime may be counted between the last look and this, for nobody would look at what it runs.
+			first, a.listed = !a.listed, true
+			a.mu.Unlock()
+			break
+		}
+		a.mu.Unlock()
+		for _, p := range orphans {
+			a.Log.Info("end pod that the API does not know", "pod", p.Namespace+"/"+p.Name, "uid", p.UID)
+			a.begin(p, true)
 		}
 	}
-	listed := a.listed
-	a.mu.Unlock()
-	for _, p := range orphans {
-		a.Log.Info("end pod that the API does not know", "pod", p.Namespace+"/"+p.Name, "uid", p.UID)
-		a.begin(p, true)
-	}
-	if !listed && !a.Hollow {
+	if first && !a.Hollow {
 		go a.clearLeftovers(known)
 	}
+	return first
 }
 
 // clearLater does what clearLeftovers has left to do until a runtime answered.

@@ -1,19 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -243,7 +244,7 @@ func (c *cluster) awaitSwap(ctx context.Context, name string) error {
 }
 
 // reattach kills the agent's process, which has 20 pods, starts it again and prints when it was attached to all plugins and
-// when its node was ready.
+// when its node was ready: first as a service manager would start it, then by `gantry up`, whose own start counts as well.
 func reattach(ctx context.Context, c *cluster) error {
 	if err := c.start(ctx); err != nil {
 		return err
@@ -252,107 +253,128 @@ func reattach(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	var attached, own, whole []time.Duration
-	for range 5 {
-		before, err := c.nodePlugins(ctx)
-		if err != nil {
-			return err
-		}
-		pid, err := c.pid()
-		if err != nil {
-			return err
-		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			return err
-		}
-		seen, took, err := c.restart(ctx, len(before))
-		if err != nil {
-			return err
-		}
-		start, err := c.processStart()
-		if err != nil {
-			return err
-		}
-		after, err := c.nodePlugins(ctx)
-		if err != nil {
-			return err
-		}
-		for _, p := range before {
-			if !slices.ContainsFunc(after, func(q v1alpha1.NodePlugin) bool { return p.Name == q.Name && p.PID == q.PID }) {
-				return fmt.Errorf("plugin %s has not process %d any more: %v", p.Name, p.PID, after)
+	for _, by := range []struct {
+		name    string
+		restart func(context.Context) error
+	}{{"started by a service manager", c.foreground}, {"started by `gantry up`", c.again}} {
+		var attached, whole []time.Duration
+		for range 5 {
+			a, w, err := c.reattached(ctx, by.restart)
+			if err != nil {
+				return err
 			}
+			attached, whole = append(attached, a), append(whole, w)
 		}
-		attached, own, whole = append(attached, seen.Sub(took.began)), append(own, seen.Sub(start)), append(whole, took.ended.Sub(took.began))
+		print("killed agent to all plugins attached, "+by.name, "%s; to node Ready, server and etcd included, %s", spread(attached), spread(whole))
 	}
-	print("killed agent to all plugins attached", "%s, of which its own process %s; to node Ready, server and etcd included, %s", spread(attached), spread(own), spread(whole))
 	return remove()
 }
 
-// span is when a command began and ended.
-type span struct{ began, ended time.Time }
-
-// processStart is when gantry's process began, to a hundredth of a second.
-func (c *cluster) processStart() (time.Time, error) {
+// reattached kills the agent's process and starts it again; the times count from the kill.
+func (c *cluster) reattached(ctx context.Context, restart func(context.Context) error) (attached, ready time.Duration, err error) {
+	before, err := c.nodePlugins(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
 	pid, err := c.pid()
 	if err != nil {
-		return time.Time{}, err
+		return 0, 0, err
 	}
-	fields, err := processStat(pid)
+	log, err := c.followLog()
 	if err != nil {
-		return time.Time{}, err
-	}
-	const starttime = 22 - 3
-	ticks, err := strconv.ParseInt(fields[starttime], 10, 64)
-	if err != nil {
-		return time.Time{}, err
-	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return time.Time{}, err
-	}
-	return time.Now().Add(-time.Duration(now.Nano()) + time.Duration(ticks)*clockTick), nil
-}
-
-// restart starts gantry again. attached is when its log tells of the last of so many plugins, whole when the command ran.
-func (c *cluster) restart(ctx context.Context, plugins int) (attached time.Time, whole span, err error) {
-	log, err := os.Open(filepath.Join(c.data, "gantry.log"))
-	if err != nil {
-		return attached, whole, err
+		return 0, 0, err
 	}
 	defer func() { _ = log.Close() }()
-	end, err := log.Seek(0, 2)
+	began := time.Now()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return 0, 0, err
+	}
+	if err := restart(ctx); err != nil {
+		return 0, 0, err
+	}
+	last, err := lastAttached(ctx, log, len(before))
 	if err != nil {
-		return attached, whole, err
+		return 0, 0, err
 	}
-	whole.began = time.Now()
-	if err := c.gantry(ctx, "up", "--pod-range", podRange); err != nil {
-		return attached, whole, err
+	if err := c.again(ctx); err != nil { // it runs, so this waits for it
+		return 0, 0, err
 	}
-	whole.ended = time.Now()
-	text, err := os.ReadFile(log.Name())
+	ready = time.Since(began)
+	after, err := c.nodePlugins(ctx)
 	if err != nil {
-		return attached, whole, err
+		return 0, 0, err
 	}
-	if int64(len(text)) >= end {
-		text = text[end:]
+	for _, p := range before {
+		if !slices.ContainsFunc(after, func(q v1alpha1.NodePlugin) bool { return p.Name == q.Name && p.PID == q.PID }) {
+			return 0, 0, fmt.Errorf("plugin %s has not process %d any more: %v", p.Name, p.PID, after)
+		}
 	}
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
-		if !strings.Contains(line, `msg="plugin is up"`) {
+	return last.Sub(began), ready, nil
+}
+
+// again starts gantry as a user does, and returns when its node is ready.
+func (c *cluster) again(ctx context.Context) error {
+	return c.gantry(ctx, "up", "--pod-range", podRange)
+}
+
+// foreground starts gantry itself, and does not wait for it.
+func (c *cluster) foreground(context.Context) error {
+	log, err := os.OpenFile(c.logFile(), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(filepath.Join(c.bin, "gantry"), "up", "--foreground", "--pod-range", podRange)
+	cmd.Env = append(os.Environ(), "GANTRY_DATA="+c.data)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }()
+	return nil
+}
+
+func (c *cluster) logFile() string { return filepath.Join(c.data, "gantry.log") }
+
+// followLog opens the log at its end.
+func (c *cluster) followLog() (*os.File, error) {
+	log, err := os.Open(c.logFile())
+	if err != nil {
+		return nil, err
+	}
+	_, err = log.Seek(0, io.SeekEnd)
+	return log, err
+}
+
+// lastAttached waits until the log tells of the last of so many plugins, and returns when that was.
+func lastAttached(ctx context.Context, log io.Reader, plugins int) (at time.Time, err error) {
+	in := bufio.NewReader(log)
+	var line string
+	for n := 0; n < plugins; {
+		part, err := in.ReadString('\n')
+		line += part
+		if errors.Is(err, io.EOF) {
+			if ctx.Err() != nil {
+				return at, ctx.Err()
+			}
+			time.Sleep(5 * time.Millisecond)
 			continue
 		}
-		if !strings.Contains(line, "launched=false") {
-			return attached, whole, fmt.Errorf("a plugin was launched anew: %s", line)
-		}
-		at, err := time.Parse(time.RFC3339Nano, stamp)
 		if err != nil {
-			return attached, whole, err
+			return at, err
 		}
-		n, attached = n+1, at
+		if strings.Contains(line, `msg="plugin is up"`) {
+			if !strings.Contains(line, "launched=false") {
+				return at, fmt.Errorf("a plugin was launched anew: %s", line)
+			}
+			stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+			if at, err = time.Parse(time.RFC3339Nano, stamp); err != nil {
+				return at, err
+			}
+			n++
+		}
+		line = ""
 	}
-	if n != plugins {
-		return attached, whole, fmt.Errorf("%d plugins were attached to, want %d", n, plugins)
-	}
-	return attached, whole, nil
+	return at, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,12 +48,37 @@ func scheduleReady(ctx context.Context) error {
 			if err := each(pods, func(i int) error { return c.Create(ctx, corePod(fmt.Sprintf("pod-%d", i))) }); err != nil {
 				return err
 			}
-			return c.measured(ctx, fmt.Sprintf("bind 10,000 pods, %d nodes", nodes), "pod-", pods, func() error { c.schedule(); return nil })
+			if err := c.measured(ctx, fmt.Sprintf("bind 10,000 pods, %d nodes", nodes), "pod-", pods, func() error { c.schedule(); return nil }); err != nil {
+				return err
+			}
+			return c.reportRunning(ctx)
 		})
 		if err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// reportRunning reports all pods running, as agents do.
+func (c *core) reportRunning(ctx context.Context) error {
+	var list corev1.PodList
+	if err := c.List(ctx, &list); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		p := list.Items[i].DeepCopy()
+		if err := json.Unmarshal(runningStatus(i), p); err != nil {
+			return err
+		}
+		list.Items[i] = *p
+	}
+	began, used := time.Now(), ownCPU()
+	if err := each(len(list.Items), func(i int) error { return c.Status().Update(ctx, &list.Items[i]) }); err != nil {
+		return err
+	}
+	took, n := time.Since(began), len(list.Items)
+	print(fmt.Sprintf("report %d pods running", n), "%.0f a second, %d µs of CPU each", float64(n)/took.Seconds(), (ownCPU()-used).Microseconds()/int64(n))
 	return nil
 }
 
