@@ -40,6 +40,11 @@ func readBody(req *http.Request) ([]byte, error) {
 	if req.ContentLength > maxBody {
 		return nil, errTooLarge
 	}
+	if b, ok := req.Body.(interface{ Whole() ([]byte, bool) }); ok && req.ContentLength > 0 { // of core/h2
+		if data, ok := b.Whole(); ok {
+			return data, nil
+		}
+	}
 	if req.ContentLength >= 0 {
 		return readSized(req.Body, int(req.ContentLength))
 	}

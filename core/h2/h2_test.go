@@ -193,6 +193,27 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// A small body is there before its handler runs. More of them than windows have room for come one after the other.
+func TestWhole(t *testing.T) {
+	url, client := served(t, &Server{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/begun" {
+			_, _ = r.Body.Read(make([]byte, 1))
+		}
+		data, ok := r.Body.(interface{ Whole() ([]byte, bool) }).Whole()
+		rest, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%d %v %d %v", len(data), ok, len(rest), err)
+	})
+	body := strings.Repeat("x", mayHold)
+	for range 2 * recvWindow / mayHold {
+		if _, got := call(t, client, "POST", url+"/", strings.NewReader(body)); got != fmt.Sprintf("%d true 0 <nil>", mayHold) {
+			t.Fatal(got)
+		}
+	}
+	if _, got := call(t, client, "POST", url+"/begun", strings.NewReader(body)); got != fmt.Sprintf("0 false %d <nil>", mayHold-1) {
+		t.Error(got)
+	}
+}
+
 func TestTrailer(t *testing.T) {
 	url, client := served(t, &Server{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Trailer", "Declared")

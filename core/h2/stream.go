@@ -154,6 +154,20 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
+// Whole returns a body that is all there and has not been read from, without a copy of it: it is the caller's then, and nothing is left
+// to read. Any other body it leaves as it is, and returns false.
+func (b *body) Whole() (data []byte, ok bool) {
+	st := (*stream)(b)
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	if !st.heard || st.unwanted || st.off > 0 || len(st.body) == 0 {
+		return nil, false
+	}
+	data, st.body = st.body, nil
+	st.c.refund(st, int64(len(data)))
+	return data, true
+}
+
 // Close implements io.Closer. What has not been read is not wanted.
 func (b *body) Close() error {
 	st := (*stream)(b)
