@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -80,38 +79,38 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 		out = append(out, make(api, recorder))
 	}
 	add("node-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &nodecontroller.Controller{Client: c, Recorder: r, Now: time.Now, ClusterCIDR: netip.MustParsePrefix(s.podRange)}
+		return &nodecontroller.Controller{Client: c, Recorder: r, ClusterCIDR: netip.MustParsePrefix(s.podRange)}
 	})
 	add("replicaset-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &replicaset.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &replicaset.Controller{Client: c, Recorder: r}
 	})
 	add("replication-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &replicaset.Controller{Kind: replicaset.ReplicationControllers, Client: c, Recorder: r, Now: time.Now}
+		return &replicaset.Controller{Kind: replicaset.ReplicationControllers, Client: c, Recorder: r}
 	})
 	add("statefulset-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &statefulset.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &statefulset.Controller{Client: c, Recorder: r}
 	})
 	add("daemon-set-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &daemonset.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &daemonset.Controller{Client: c, Recorder: r}
 	})
 	add("disruption-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &disruption.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &disruption.Controller{Client: c, Recorder: r}
 	})
 	add("deployment-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &deployment.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &deployment.Controller{Client: c, Recorder: r}
 	})
 	add("job-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &job.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &job.Controller{Client: c, Recorder: r}
 	})
 	add("cronjob-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &cronjob.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &cronjob.Controller{Client: c, Recorder: r}
 	})
 	add("ttl-after-finished-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
-		return &ttlafterfinished.Controller{Client: c, Now: time.Now}
+		return &ttlafterfinished.Controller{Client: c}
 	})
 	add("horizontal-pod-autoscaler", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &horizontalpodautoscaler.Controller{
-			Client: c, Recorder: r, Now: time.Now, Metrics: figures,
+			Client: c, Recorder: r, Metrics: figures,
 		}
 	})
 	add("namespace-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
@@ -129,37 +128,37 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 		return &serviceaccount.Controller{Client: c, CA: s.authority.CertPEM}
 	})
 	add("endpointslice-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &endpointslice.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &endpointslice.Controller{Client: c, Recorder: r}
 	})
 	add("endpointslicemirroring-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &endpointslicemirroring.Controller{Client: c, Recorder: r}
 	})
 	add("taint-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &taint.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &taint.Controller{Client: c, Recorder: r}
 	})
 	add("certificate-controller", func(ctrlclient.Client, record.EventRecorder) controller {
-		return &certificatesigning.Controller{Client: s.client, Now: time.Now, Sign: s.authority.SignRequest} // the server's own, which may sign
+		return &certificatesigning.Controller{Client: s.client, Sign: s.authority.SignRequest} // the server's own, which may sign
 	})
 	add("clusterrole-aggregation-controller", func(ctrlclient.Client, record.EventRecorder) controller {
 		return &clusterrole.Controller{Client: s.client} // the server's own, which may give away anything
 	})
 	add("customresource-controller", func(ctrlclient.Client, record.EventRecorder) controller {
-		return &customresource.Controller{Client: s.client, Now: time.Now} // the server's own, which may delete anything
+		return &customresource.Controller{Client: s.client} // the server's own, which may delete anything
 	})
 	add("apiservice-controller", func(ctrlclient.Client, record.EventRecorder) controller {
 		return &apiservice.Controller{
-			Client: s.client, // the server's own, which may register anything
-			Now:    time.Now, Builtin: s.versions(false), Computed: s.versions(true), Check: s.api.CheckAPIService,
+			Client:  s.client, // the server's own, which may register anything
+			Builtin: s.versions(false), Computed: s.versions(true), Check: s.api.CheckAPIService,
 		}
 	})
 	add("service-cidrs-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
-		return &servicecidr.Ranges{Client: c, Now: time.Now}
+		return &servicecidr.Ranges{Client: c}
 	})
 	add("ipaddress-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &servicecidr.Addresses{Client: c, Recorder: r, Now: time.Now}
+		return &servicecidr.Addresses{Client: c, Recorder: r}
 	})
 	add("storage-version-migrator-controller", func(ctrlclient.Client, record.EventRecorder) controller {
-		return &storageversionmigration.Controller{Client: s.client, Stored: s.registry.StoredKind, Now: time.Now} // the server's own, which may write anything
+		return &storageversionmigration.Controller{Client: s.client, Stored: s.registry.StoredKind} // the server's own, which may write anything
 	})
 	add("storage-protection-controller", func(c ctrlclient.Client, _ record.EventRecorder) controller {
 		return &storageprotection.Controller{Client: c}
@@ -180,7 +179,7 @@ func (s *server) controllers(ctx context.Context, mapper meta.RESTMapper) ([]con
 		return &plugin.Controller{Client: c}
 	})
 	add("pluginswap-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
-		return &pluginswap.Controller{Client: c, Recorder: r, Now: time.Now}
+		return &pluginswap.Controller{Client: c, Recorder: r}
 	})
 	add("garbage-controller", func(c ctrlclient.Client, r record.EventRecorder) controller {
 		return &garbage.Controller{Client: c, Recorder: r, Kinds: s.kinds(func(r *api.Resource) bool { return !r.Custom() }), Elsewhere: elsewhere}

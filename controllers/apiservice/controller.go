@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gantryio/gantry/core/api/apiregistration"
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -45,7 +46,7 @@ const (
 // Controller reconciles APIServices.
 type Controller struct {
 	Client client.Client
-	Now    func() time.Time
+	Clock  clock.Clock
 	// Builtin are the group versions that the server has built in. Of those that are Computed an administrator may install
 	// another server, and gets the built-in one back by deleting its APIService.
 	Builtin, Computed []schema.GroupVersion
@@ -186,7 +187,7 @@ func (c *Controller) report(ctx context.Context, s *apiregistrationv1.APIService
 	told := s.DeepCopy()
 	helper.SetAPIServiceCondition(told, apiregistrationv1.APIServiceCondition{
 		Type: apiregistrationv1.Available, Status: v.status, Reason: v.reason, Message: v.message,
-		LastTransitionTime: metav1.NewTime(c.Now()).Rfc3339Copy(),
+		LastTransitionTime: metav1.NewTime(c.Clock.Now()).Rfc3339Copy(),
 	})
 	if equality.Semantic.DeepEqual(s.Status, told.Status) {
 		return nil

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/certificates"
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -26,7 +27,7 @@ import (
 type Controller struct {
 	// Client must be allowed to approve and to sign for all of Kubernetes' signers.
 	Client client.Client
-	Now    func() time.Time
+	Clock  clock.Clock
 	// Sign issues a certificate, in PEM, with the subject and the names of the request, for some usages and some time.
 	Sign func(csr *x509.CertificateRequest, usages []certificatesv1.KeyUsage, life time.Duration) ([]byte, error)
 }
@@ -45,7 +46,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	r = r.DeepCopy()
-	s := plan(r, c.Now())
+	s := plan(r, c.Clock.Now())
 	if err := c.act(ctx, r, s); apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
 	} else if client.IgnoreNotFound(err) != nil {
@@ -63,7 +64,7 @@ func (c *Controller) act(ctx context.Context, r *request, s step) error {
 	case s.fail != nil:
 		r.Status.Conditions = append(r.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
 			Type: certificatesv1.CertificateFailed, Status: corev1.ConditionTrue, Reason: "SignerValidationFailure",
-			Message: s.fail.Error(), LastUpdateTime: metav1.NewTime(c.Now()).Rfc3339Copy(),
+			Message: s.fail.Error(), LastUpdateTime: metav1.NewTime(c.Clock.Now()).Rfc3339Copy(),
 		})
 		return c.report(ctx, r)
 	case s.sign:

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/apiextensions"
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -32,7 +33,7 @@ const lookAgain = 200 * time.Millisecond
 type Controller struct {
 	// Client must be allowed to list and delete objects of any kind.
 	Client client.Client
-	Now    func() time.Time
+	Clock  clock.Clock
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
@@ -100,7 +101,7 @@ func again(err error) (reconcile.Result, error) {
 	return reconcile.Result{}, client.IgnoreNotFound(err)
 }
 
-func (c *Controller) now() metav1.Time { return metav1.NewTime(c.Now().Truncate(time.Second)) }
+func (c *Controller) now() metav1.Time { return metav1.NewTime(c.Clock.Now().Truncate(time.Second)) }
 
 // report writes a status that is new, and returns the definition as it is then.
 func (c *Controller) report(ctx context.Context, d *definition, status apiextensionsv1.CustomResourceDefinitionStatus) (*definition, error) {

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
@@ -30,8 +31,7 @@ import (
 type Controller struct {
 	Client   client.Client
 	Recorder record.EventRecorder
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock    clock.Clock
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
@@ -94,7 +94,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 }
 
 func (c *Controller) sync(ctx context.Context, b *policyv1.PodDisruptionBudget) (time.Duration, error) {
-	s := state{budget: b, now: c.now()}
+	s := state{budget: b, now: c.Clock.Now()}
 	var err error
 	if s.pods, err = c.pods(ctx, b); err != nil {
 		c.Recorder.Eventf(b, corev1.EventTypeWarning, "NoPods", "Failed to get pods: %v", err)
@@ -157,11 +157,4 @@ func (c *Controller) forbid(ctx context.Context, b *policyv1.PodDisruptionBudget
 		Message: cause.Error(), ObservedGeneration: status.ObservedGeneration,
 	})
 	return c.report(ctx, b, status)
-}
-
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
 }

@@ -104,7 +104,7 @@ func TestForbids(t *testing.T) {
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "DaemonSet", Name: "gone", UID: "x", Controller: new(true)}}
 	})
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(b, owned).WithStatusSubresource(b).Build()
-	c := &Controller{Client: api, Recorder: record.NewFakeRecorder(10), Now: func() time.Time { return start }}
+	c := &Controller{Client: api, Recorder: record.NewFakeRecorder(10), Clock: func() time.Time { return start }}
 	if _, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b)}); err == nil {
 		t.Error("no error")
 	}
@@ -134,7 +134,7 @@ func TestRetracts(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(tc.pod).WithStatusSubresource(tc.pod).Build()
-			c := &Controller{Client: api, Now: func() time.Time { return start }}
+			c := &Controller{Client: api, Clock: func() time.Time { return start }}
 			got, err := c.retract(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(tc.pod)})
 			if err != nil {
 				t.Fatal(err)

@@ -50,12 +50,12 @@ func (c *Controller) retract(ctx context.Context, req reconcile.Request) (reconc
 	if have == nil {
 		return reconcile.Result{}, nil
 	}
-	if left := have.LastTransitionTime.Add(staleAfter).Sub(c.now()); left > 0 {
+	if left := have.LastTransitionTime.Add(staleAfter).Sub(c.Clock.Now()); left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	update := pod.DeepCopy()
 	*disruption(update) = corev1.PodCondition{
-		Type: corev1.DisruptionTarget, Status: corev1.ConditionFalse, LastTransitionTime: metav1.NewTime(c.now()), ObservedGeneration: pod.Generation,
+		Type: corev1.DisruptionTarget, Status: corev1.ConditionFalse, LastTransitionTime: metav1.NewTime(c.Clock.Now()), ObservedGeneration: pod.Generation,
 	}
 	if err := client.IgnoreNotFound(c.Client.Status().Update(ctx, update)); err != nil {
 		return reconcile.Result{}, fmt.Errorf("update status of pod %s: %w", req.NamespacedName, err)

@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
@@ -46,8 +47,7 @@ type Controller struct {
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
 	Live     client.Reader
 	Recorder record.EventRecorder
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock    clock.Clock
 
 	mu   sync.Mutex
 	rest map[types.NamespacedName]time.Time
@@ -257,7 +257,7 @@ func (c *Controller) writeSlices(ctx context.Context, svc *corev1.Service, group
 func (c *Controller) resting(key types.NamespacedName) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.rest[key].Sub(c.now())
+	return c.rest[key].Sub(c.Clock.Now())
 }
 
 const restPerPod = 50 * time.Microsecond
@@ -269,15 +269,8 @@ func (c *Controller) restFor(key types.NamespacedName, pods int) {
 		c.rest = map[types.NamespacedName]time.Time{}
 	}
 	if rest := time.Duration(pods) * restPerPod; rest > 2*time.Millisecond {
-		c.rest[key] = c.now().Add(rest)
+		c.rest[key] = c.Clock.Now().Add(rest)
 	} else {
 		delete(c.rest, key)
 	}
-}
-
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
 }

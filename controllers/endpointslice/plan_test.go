@@ -244,7 +244,7 @@ func TestReconcile(t *testing.T) {
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).
 		WithObjects(svc, foreign, pod("a", "1.1.1.1"), pod("b", "1.1.1.2", unready), pod("c", "1.1.1.3", func(p *corev1.Pod) { p.Labels["app"] = "other" })).
 		WithIndex(&corev1.Pod{}, podsByLabel, byLabels).WithIndex(&discoveryv1.EndpointSlice{}, slicesByService, byService).Build()
-	c := &Controller{Client: api, Live: api, Recorder: record.NewFakeRecorder(10), Now: func() time.Time { return start }}
+	c := &Controller{Client: api, Live: api, Recorder: record.NewFakeRecorder(10), Clock: func() time.Time { return start }}
 	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(svc)}
 	for range 2 {
 		if _, err := c.Reconcile(t.Context(), request); err != nil {

@@ -7,6 +7,7 @@
 package garbage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -375,9 +376,4 @@ func (c *Controller) remove(ctx context.Context, it item, obj *metav1.PartialObj
 	return nil
 }
 
-func (c *Controller) live() client.Reader {
-	if c.Live != nil {
-		return c.Live
-	}
-	return c.Client
-}
+func (c *Controller) live() client.Reader { return cmp.Or[client.Reader](c.Live, c.Client) }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -26,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -38,7 +38,7 @@ type Controller struct {
 	Recorder record.EventRecorder
 	Metrics  Metrics
 	Settings Settings
-	Now      func() time.Time
+	Clock    clock.Clock
 
 	mapper meta.RESTMapper
 
@@ -85,7 +85,7 @@ func (c *Controller) sync(ctx context.Context, hpa *autoscalingv2.HorizontalPodA
 	obj, scale, err := c.scaleOf(ctx, hpa)
 	if err != nil {
 		c.unselect(key)
-		p := unscalable(hpa, c.remember(key), err, c.now())
+		p := unscalable(hpa, c.remember(key), err, c.Clock.Now())
 		return errors.Join(p.err, c.report(ctx, hpa, &p))
 	}
 	s, err := c.observe(ctx, hpa, scale)
@@ -163,11 +163,4 @@ func (c *Controller) unselectLocked(key types.NamespacedName) {
 	if delete(c.selectors[key.Namespace], key.Name); len(c.selectors[key.Namespace]) == 0 {
 		delete(c.selectors, key.Namespace)
 	}
-}
-
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
 }

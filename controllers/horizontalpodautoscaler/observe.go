@@ -55,7 +55,7 @@ func (c *Controller) scaleOf(ctx context.Context, hpa *autoscalingv2.HorizontalP
 
 // observe reads all that the decision needs, and no metrics when they do not matter.
 func (c *Controller) observe(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, scale *autoscalingv1.Scale) (state, error) {
-	s := state{hpa: hpa, scale: scale, now: c.now(), Settings: c.Settings.withDefaults(), history: c.remember(client.ObjectKeyFromObject(hpa))}
+	s := state{hpa: hpa, scale: scale, now: c.Clock.Now(), Settings: c.Settings.withDefaults(), history: c.remember(client.ObjectKeyFromObject(hpa))}
 	if scale.Spec.Replicas == 0 && s.least() != 0 || !s.metricsMatter() {
 		return s, nil
 	}
@@ -77,7 +77,7 @@ func (c *Controller) observe(ctx context.Context, hpa *autoscalingv2.HorizontalP
 	for i := range hpa.Spec.Metrics {
 		s.readings[i] = c.Metrics.read(ctx, hpa.Namespace, selector, &hpa.Spec.Metrics[i])
 	}
-	s.now = c.now() // reading may have taken its time
+	s.now = c.Clock.Now() // reading may have taken its time
 	return s, nil
 }
 

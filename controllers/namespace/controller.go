@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -44,8 +45,7 @@ type Controller struct {
 	// Elsewhere, if not nil, tells the namespaced kinds of other API servers that can be listed and deleted, and why of some
 	// servers nothing is known: while that is so, no namespace is empty.
 	Elsewhere func(ctx context.Context) ([]schema.GroupVersionKind, error)
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock     clock.Clock
 
 	mu sync.Mutex
 	// ending are the namespaces that wait for their content to go.
@@ -216,7 +216,7 @@ func (c *Controller) resource(gvk schema.GroupVersionKind) string {
 
 func (c *Controller) report(ctx context.Context, ns *corev1.Namespace, o outcome) error {
 	update := ns.DeepCopy()
-	if !setConditions(&update.Status, o, c.now()) {
+	if !setConditions(&update.Status, o, c.Clock.Now()) {
 		return nil
 	}
 	if err := c.Client.Status().Update(ctx, update); err != nil {
@@ -232,11 +232,4 @@ func (c *Controller) finalize(ctx context.Context, ns *corev1.Namespace) error {
 		return fmt.Errorf("finalize namespace %s: %w", ns.Name, err)
 	}
 	return nil
-}
-
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
 }

@@ -36,7 +36,7 @@ func setup(funcs interceptor.Funcs, objs ...client.Object) (*Controller, *[]stri
 	}
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(objs...).WithStatusSubresource(&corev1.Namespace{}).WithInterceptorFuncs(funcs).Build()
 	return &Controller{
-		Client: api, Now: func() time.Time { return start },
+		Client: api, Clock: func() time.Time { return start },
 		Kinds: []schema.GroupVersionKind{corev1.SchemeGroupVersion.WithKind("Pod"), corev1.SchemeGroupVersion.WithKind("ConfigMap")},
 	}, &finalized
 }

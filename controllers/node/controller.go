@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -43,8 +44,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 type Controller struct {
 	Client   client.Client
 	Recorder record.EventRecorder
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock    clock.Clock
 	// ClusterCIDR is cut into a range of NodeMaskSize bits for each node. Invalid means that somebody else
 	// gives out ranges. A mask size of 0 means 24, or 64 for IPv6.
 	ClusterCIDR  netip.Prefix
@@ -154,7 +154,7 @@ func (c *Controller) hear(node string, field func(*heartbeat) *time.Time, writte
 	}
 	h, known := c.heard[node]
 	if f := field(&h); !known || !f.Equal(written) {
-		*f, h.at = written, c.now()
+		*f, h.at = written, c.Clock.Now()
 		c.heard[node] = h
 	}
 	return h.at
@@ -177,7 +177,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	heard := c.hear(node.Name, func(h *heartbeat) *time.Time { return &h.status }, reported(node))
-	p := decide(node, heard, c.now(), c.grace(), c.allSilent)
+	p := decide(node, heard, c.Clock.Now(), c.grace(), c.allSilent)
 	err := c.act(ctx, node, p)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: time.Millisecond}, nil // its event may be behind us already
@@ -252,7 +252,7 @@ func (c *Controller) silence(ctx context.Context, node string) error {
 	}
 	var failed []error
 	for i := range pods.Items {
-		update := unready(&pods.Items[i], c.now())
+		update := unready(&pods.Items[i], c.Clock.Now())
 		if update == nil {
 			continue
 		}
@@ -271,11 +271,4 @@ func (c *Controller) grace() time.Duration {
 		return c.Grace
 	}
 	return defaultGrace
-}
-
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
 }

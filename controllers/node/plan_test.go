@@ -137,7 +137,7 @@ func TestReconcile(t *testing.T) {
 		WithObjects(node("a", isReady, tainted(corev1.TaintNodeNotReady, "NoSchedule")), node("b", isReady), pod).
 		WithStatusSubresource(&corev1.Node{}, &corev1.Pod{}).WithIndex(&corev1.Pod{}, podsByNode, byNode).Build()
 	now := start
-	c := &Controller{Client: api, Recorder: record.NewFakeRecorder(100), Now: func() time.Time { return now }, ClusterCIDR: netip.MustParsePrefix("10.200.0.0/16")}
+	c := &Controller{Client: api, Recorder: record.NewFakeRecorder(100), Clock: func() time.Time { return now }, ClusterCIDR: netip.MustParsePrefix("10.200.0.0/16")}
 	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer q.ShutDown()
 	for _, name := range []string{"a", "b"} {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
@@ -32,8 +32,7 @@ import (
 type Controller struct {
 	Client   client.Client
 	Recorder record.EventRecorder
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock    clock.Clock
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
@@ -210,11 +209,4 @@ func (c *Controller) setDefault(ctx context.Context, n *v1alpha1.NodePlugins, t 
 		return fmt.Errorf("set the default %s of node %s: %w", t, n.Name, err)
 	}
 	return nil
-}
-
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
 }

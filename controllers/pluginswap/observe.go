@@ -18,7 +18,7 @@ import (
 )
 
 func (c *Controller) observe(ctx context.Context, s *v1alpha1.PluginSwap) (world, error) {
-	w := world{now: c.now(), nodes: map[string]node{}, families: map[types.UID]*family{}}
+	w := world{now: c.Clock.Now(), nodes: map[string]node{}, families: map[types.UID]*family{}}
 	var list v1alpha1.NodePluginsList
 	if err := c.Client.List(ctx, &list); err != nil {
 		return w, fmt.Errorf("list the nodes' plugins: %w", err)

@@ -3,6 +3,7 @@
 package resourcequota
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -179,9 +180,4 @@ func (c *Controller) list(ctx context.Context, k Kind, namespace string) ([]api.
 	return out, nil
 }
 
-func (c *Controller) live() client.Reader {
-	if c.Live != nil {
-		return c.Live
-	}
-	return c.Client
-}
+func (c *Controller) live() client.Reader { return cmp.Or[client.Reader](c.Live, c.Client) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/networking"
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -25,7 +25,7 @@ import (
 type Addresses struct {
 	Client   client.Client
 	Recorder record.EventRecorder
-	Now      func() time.Time
+	Clock    clock.Clock
 }
 
 var _ reconcile.Reconciler = (*Addresses)(nil)
@@ -110,7 +110,7 @@ func (c *Addresses) address(ctx context.Context, ip string) (reconcile.Result, e
 	if err == nil && slices.Contains(clusterIPs(svc), ip) {
 		return reconcile.Result{}, nil
 	}
-	if left := grace - c.Now().Sub(a.CreationTimestamp.Time); left > 0 {
+	if left := grace - c.Clock.Now().Sub(a.CreationTimestamp.Time); left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	err = c.Client.Delete(ctx, a.DeepCopy(), client.Preconditions{UID: &a.UID, ResourceVersion: &a.ResourceVersion})

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,13 +17,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/networking"
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
 // Ranges reconciles ServiceCIDRs.
 type Ranges struct {
 	Client client.Client
-	Now    func() time.Time
+	Clock  clock.Clock
 }
 
 var _ reconcile.Reconciler = (*Ranges)(nil)
@@ -71,7 +71,7 @@ func (c *Ranges) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 			return reconcile.Result{}, err
 		}
 	}
-	a := plan(stored, all.Items, addresses, c.Now())
+	a := plan(stored, all.Items, addresses, c.Clock.Now())
 	return reconcile.Result{RequeueAfter: a.after}, c.act(ctx, stored.DeepCopy(), a)
 }
 

@@ -4,6 +4,7 @@
 package storageprotection
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -115,9 +116,4 @@ func (c *Controller) write(ctx context.Context, obj client.Object, finalizer str
 	return reconcile.Result{}, nil
 }
 
-func (c *Controller) live() client.Reader {
-	if c.Live != nil {
-		return c.Live
-	}
-	return c.Client
-}
+func (c *Controller) live() client.Reader { return cmp.Or[client.Reader](c.Live, c.Client) }

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -32,7 +33,7 @@ type Controller struct {
 	Client client.Client
 	// Stored tells the kind of a resource that is stored, false when there is none.
 	Stored func(schema.GroupResource) (schema.GroupVersionKind, bool)
-	Now    func() time.Time
+	Clock  clock.Clock
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
@@ -50,7 +51,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	m := stored.DeepCopy()
 	kind, known := c.Stored(schema.GroupResource(m.Spec.Resource))
-	switch next(m, known, c.Now()) {
+	switch next(m, known, c.Clock.Now()) {
 	case wait:
 		return reconcile.Result{RequeueAfter: lookAgain}, nil
 	case fail:
@@ -64,7 +65,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	return reconcile.Result{}, nil
 }
 
-func (c *Controller) now() metav1.Time { return metav1.NewTime(c.Now()) }
+func (c *Controller) now() metav1.Time { return metav1.NewTime(c.Clock.Now()) }
 
 func (c *Controller) status(ctx context.Context, m, stored *migration) error {
 	if equality.Semantic.DeepEqual(m.Status, stored.Status) {

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -53,8 +54,7 @@ type Controller struct {
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
 	Live     client.Reader
 	Recorder record.EventRecorder
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock    clock.Clock
 	// MaxEnded is how many pods that have ended are kept, 12,500 unless set.
 	MaxEnded int
 
@@ -167,7 +167,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	doomed, wake := decide(taints, pods, c.now())
+	doomed, wake := decide(taints, pods, c.Clock.Now())
 	var failed []error
 	if outOfService(node) {
 		failed = append(failed, c.release(ctx, pods))
@@ -203,7 +203,7 @@ func (c *Controller) disrupt(ctx context.Context, pod *corev1.Pod, reason, messa
 	update := pod.DeepCopy()
 	cond := corev1.PodCondition{
 		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reason, Message: message,
-		LastTransitionTime: metav1.NewTime(c.now()), ObservedGeneration: pod.Generation,
+		LastTransitionTime: metav1.NewTime(c.Clock.Now()), ObservedGeneration: pod.Generation,
 	}
 	update.Status.Conditions = slices.DeleteFunc(update.Status.Conditions, func(have corev1.PodCondition) bool { return have.Type == cond.Type })
 	update.Status.Conditions = append(update.Status.Conditions, cond)
@@ -267,10 +267,10 @@ func (c *Controller) quarantine(node string) time.Duration {
 		if c.missing == nil {
 			c.missing = map[string]time.Time{}
 		}
-		since = c.now()
+		since = c.Clock.Now()
 		c.missing[node] = since
 	}
-	return since.Add(quarantine).Sub(c.now())
+	return since.Add(quarantine).Sub(c.Clock.Now())
 }
 
 // sweep removes the oldest of the pods that have ended, when there are too many.
@@ -297,11 +297,4 @@ func (c *Controller) sweep(ctx context.Context) error {
 		failed = append(failed, c.remove(ctx, &list.Items[i], client.GracePeriodSeconds(0)))
 	}
 	return errors.Join(failed...)
-}
-
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
 }

@@ -82,7 +82,7 @@ func setup(objs ...client.Object) *harness {
 	h := &harness{now: start}
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(objs...).WithStatusSubresource(&corev1.Pod{}).
 		WithIndex(&corev1.Pod{}, podsByNode, byNode).WithIndex(&corev1.Pod{}, endedPods, byEnd).Build()
-	h.Controller = &Controller{Client: api, Recorder: record.NewFakeRecorder(100), Now: func() time.Time { return h.now }}
+	h.Controller = &Controller{Client: api, Recorder: record.NewFakeRecorder(100), Clock: func() time.Time { return h.now }}
 	return h
 }
 

@@ -3,6 +3,7 @@
 package ttlafterfinished
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -22,9 +24,8 @@ import (
 type Controller struct {
 	Client client.Client
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
-	Live client.Reader
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Live  client.Reader
+	Clock clock.Clock
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
@@ -40,14 +41,14 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := c.Client.Get(ctx, req.NamespacedName, job); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if left, ok := timeLeft(job, c.now()); !ok || left > 0 {
+	if left, ok := timeLeft(job, c.Clock.Now()); !ok || left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	fresh := &batchv1.Job{}
 	if err := c.live().Get(ctx, req.NamespacedName, fresh); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if left, ok := timeLeft(fresh, c.now()); !ok || left > 0 {
+	if left, ok := timeLeft(fresh, c.Clock.Now()); !ok || left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	err := c.Client.Delete(ctx, fresh.DeepCopy(), client.PropagationPolicy(metav1.DeletePropagationForeground),
@@ -72,16 +73,4 @@ func timeLeft(job *batchv1.Job, now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
-}
-
-func (c *Controller) live() client.Reader {
-	if c.Live != nil {
-		return c.Live
-	}
-	return c.Client
-}
+func (c *Controller) live() client.Reader { return cmp.Or[client.Reader](c.Live, c.Client) }

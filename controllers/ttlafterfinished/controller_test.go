@@ -42,7 +42,7 @@ func TestReconcile(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(test.job).Build()
-			c := &Controller{Client: api, Now: func() time.Time { return ended.Add(test.after) }}
+			c := &Controller{Client: api, Clock: func() time.Time { return ended.Add(test.after) }}
 			key := client.ObjectKeyFromObject(test.job)
 			result, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key})
 			if err != nil {
@@ -63,7 +63,7 @@ func TestReconcile(t *testing.T) {
 func TestLooksTwice(t *testing.T) {
 	stale := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(job(new(int32(1)), batchv1.JobComplete, corev1.ConditionTrue)).Build()
 	live := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(job(new(int32(60)), batchv1.JobComplete, corev1.ConditionTrue)).Build()
-	c := &Controller{Client: stale, Live: live, Now: func() time.Time { return ended.Add(20 * time.Second) }}
+	c := &Controller{Client: stale, Live: live, Clock: func() time.Time { return ended.Add(20 * time.Second) }}
 	result, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKey{Namespace: "default", Name: "pi"}})
 	if err != nil || result.RequeueAfter != 40*time.Second {
 		t.Errorf("it wakes after %s (%v), want 40s", result.RequeueAfter, err)

@@ -59,8 +59,8 @@ func TestAutoscaler(t *testing.T) {
 		load := int64(2)
 		w.kinds = []ctrlclient.ObjectList{&appsv1.DeploymentList{}, &appsv1.ReplicaSetList{}, &corev1.PodList{}, &autoscalingv2.HorizontalPodAutoscalerList{}}
 		w.setups = func(h hands) []setup {
-			return []setup{replicaSets(h), &deployment.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Now: h.now}, &horizontalpodautoscaler.Controller{
-				Client: h.client, Recorder: h.recorder, Now: h.now, Metrics: horizontalpodautoscaler.Metrics{Usage: shared{w, &load}},
+			return []setup{replicaSets(h), &deployment.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Clock: h.now}, &horizontalpodautoscaler.Controller{
+				Client: h.client, Recorder: h.recorder, Clock: h.now, Metrics: horizontalpodautoscaler.Metrics{Usage: shared{w, &load}},
 				// Long enough for the world to come to rest, whose clock goes on from wake to wake.
 				Settings: horizontalpodautoscaler.Settings{Sync: 2 * time.Minute, Stabilization: time.Nanosecond},
 			}}

@@ -24,7 +24,7 @@ func newCronWorld(w *world) *cronWorld {
 	c := &cronWorld{world: w, jobs: map[string]types.UID{}}
 	w.kinds = []ctrlclient.ObjectList{&batchv1.CronJobList{}, &batchv1.JobList{}}
 	w.setups = func(h hands) []setup {
-		return []setup{&cronjob.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Now: h.now}}
+		return []setup{&cronjob.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Clock: h.now}}
 	}
 	policies := []batchv1.ConcurrencyPolicy{batchv1.AllowConcurrent, batchv1.ForbidConcurrent, batchv1.ReplaceConcurrent}
 	spec := batchv1.CronJobSpec{

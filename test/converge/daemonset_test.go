@@ -35,7 +35,7 @@ func TestDaemonSet(t *testing.T) {
 	run(t, 40, func(t *testing.T, w *world) {
 		w.kinds = []ctrlclient.ObjectList{&appsv1.DaemonSetList{}, &corev1.PodList{}, &appsv1.ControllerRevisionList{}, &corev1.NodeList{}}
 		w.setups = func(h hands) []setup {
-			return []setup{&daemonset.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Now: h.now}}
+			return []setup{&daemonset.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Clock: h.now}}
 		}
 		chosen, image := map[string]bool{}, "c:1"
 		name := func(i int) string { return fmt.Sprintf("%s-%d", w.ns, i) }

@@ -26,7 +26,7 @@ func newJobWorld(w *world, change func(*batchv1.JobSpec)) *jobWorld {
 	j := &jobWorld{world: w, failures: w.rng.IntN(4), ended: map[types.UID]corev1.PodPhase{}, killed: map[types.UID]bool{}}
 	w.kinds = []ctrlclient.ObjectList{&batchv1.JobList{}, &corev1.PodList{}}
 	w.setups = func(h hands) []setup {
-		return []setup{&job.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Now: h.now, Backoff: time.Second}}
+		return []setup{&job.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Clock: h.now, Backoff: time.Second}}
 	}
 	spec := batchv1.JobSpec{
 		Completions: new(int32(w.rng.IntN(5) + 1)), Parallelism: new(int32(w.rng.IntN(4) + 1)), BackoffLimit: new(int32(100)), Template: template("job"),

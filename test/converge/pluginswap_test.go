@@ -90,8 +90,8 @@ func TestPluginSwap(t *testing.T) {
 		w.kinds = []ctrlclient.ObjectList{&v1alpha1.PluginSwapList{}, &v1alpha1.NodePluginsList{}, &appsv1.ReplicaSetList{}, &corev1.PodList{}}
 		w.setups = func(h hands) []setup {
 			return []setup{
-				&pluginswap.Controller{Client: h.client, Recorder: h.recorder, Now: h.now},
-				&replicaset.Controller{Client: h.client, Recorder: h.recorder, Now: h.now},
+				&pluginswap.Controller{Client: h.client, Recorder: h.recorder, Clock: h.now},
+				&replicaset.Controller{Client: h.client, Recorder: h.recorder, Clock: h.now},
 			}
 		}
 		s := &site{world: w, nodes: []string{w.ns + "-a", w.ns + "-b"}, on: map[types.UID]string{}}

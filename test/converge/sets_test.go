@@ -21,7 +21,7 @@ func selector(app string) *metav1.LabelSelector {
 }
 
 func replicaSets(h hands) setup {
-	return &replicaset.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Now: h.now}
+	return &replicaset.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Clock: h.now}
 }
 
 // nodes lets a pod by chance go on.
@@ -88,7 +88,7 @@ func TestDeployment(t *testing.T) {
 	run(t, 40, func(t *testing.T, w *world) {
 		w.kinds = []ctrlclient.ObjectList{&appsv1.DeploymentList{}, &appsv1.ReplicaSetList{}, &corev1.PodList{}}
 		w.setups = func(h hands) []setup {
-			return []setup{replicaSets(h), &deployment.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Now: h.now}}
+			return []setup{replicaSets(h), &deployment.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Clock: h.now}}
 		}
 		const replicas, surge, unavailable = 4, 1, 1
 		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "web"}, Spec: appsv1.DeploymentSpec{
@@ -140,7 +140,7 @@ func TestStatefulSet(t *testing.T) {
 	run(t, 40, func(t *testing.T, w *world) {
 		w.kinds = []ctrlclient.ObjectList{&appsv1.StatefulSetList{}, &corev1.PodList{}, &appsv1.ControllerRevisionList{}, &corev1.PersistentVolumeClaimList{}}
 		w.setups = func(h hands) []setup {
-			return []setup{&statefulset.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Now: h.now}}
+			return []setup{&statefulset.Controller{Client: h.client, Live: h.live, Recorder: h.recorder, Clock: h.now}}
 		}
 		want, image := w.rng.IntN(4)+1, "c:1"
 		w.must(api.Create(w.ctx, &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "db"}, Spec: appsv1.StatefulSetSpec{

@@ -5,10 +5,10 @@
 package cronjob
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
@@ -36,8 +37,7 @@ type Controller struct {
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
 	Live     client.Reader
 	Recorder record.EventRecorder
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock    clock.Clock
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
@@ -70,7 +70,7 @@ func (c *Controller) changes() handler.EventHandler {
 			now, ok := e.ObjectNew.(*batchv1.CronJob)
 			if old && ok && rescheduled(was, now) {
 				if s, err := parse(now); err == nil {
-					q.AddAfter(of(now), untilNext(now, s, c.now()))
+					q.AddAfter(of(now), untilNext(now, s, c.Clock.Now()))
 					return
 				}
 			}
@@ -99,13 +99,13 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	p := decide(cj, jobs, c.now())
+	p := decide(cj, jobs, c.Clock.Now())
 	if p.create != nil && c.Live != nil {
 		// A job that is not listed yet may be one that this one must not run beside.
 		if jobs, err = c.jobs(ctx, c.Live, cj); err != nil {
 			return reconcile.Result{}, err
 		}
-		p = decide(cj, jobs, c.now())
+		p = decide(cj, jobs, c.Clock.Now())
 	}
 	if err := c.act(ctx, cj, p); err != nil {
 		return reconcile.Result{}, err
@@ -230,16 +230,4 @@ func (c *Controller) report(ctx context.Context, cj *batchv1.CronJob, status bat
 	return nil
 }
 
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
-}
-
-func (c *Controller) live() client.Reader {
-	if c.Live != nil {
-		return c.Live
-	}
-	return c.Client
-}
+func (c *Controller) live() client.Reader { return cmp.Or[client.Reader](c.Live, c.Client) }

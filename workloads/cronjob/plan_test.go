@@ -86,7 +86,7 @@ func ended(kind batchv1.JobConditionType) func(*batchv1.Job) {
 
 func manual(j *batchv1.Job) { j.Annotations, j.Name = nil, "by-hand" }
 
-func clock(t *metav1.Time) string {
+func at(t *metav1.Time) string {
 	if t == nil {
 		return "-"
 	}
@@ -96,7 +96,7 @@ func clock(t *metav1.Time) string {
 func summary(p plan) []string {
 	var out []string
 	if s := p.status; s != nil {
-		line := fmt.Sprintf("status: last %s, succeeded %s, active", clock(s.LastScheduleTime), clock(s.LastSuccessfulTime))
+		line := fmt.Sprintf("status: last %s, succeeded %s, active", at(s.LastScheduleTime), at(s.LastSuccessfulTime))
 		for _, ref := range s.Active {
 			line += " " + ref.Name
 		}
@@ -217,7 +217,7 @@ func TestSurvivesCrash(t *testing.T) {
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(c, jobAt(0)).WithStatusSubresource(c).
 		WithIndex(&batchv1.Job{}, owner.ByController, func(client.Object) []string { return nil }). // the list lags
 		Build()
-	controller := &Controller{Client: api, Recorder: record.NewFakeRecorder(10), Now: func() time.Time { return noon.Add(time.Second) }}
+	controller := &Controller{Client: api, Recorder: record.NewFakeRecorder(10), Clock: func() time.Time { return noon.Add(time.Second) }}
 	key := client.ObjectKeyFromObject(c)
 	if _, err := controller.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}); err != nil {
 		t.Fatal(err)

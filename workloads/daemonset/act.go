@@ -18,7 +18,7 @@ func (c *Controller) act(ctx context.Context, ds *appsv1.DaemonSet, p *plan, has
 	for _, pod := range p.ended {
 		node := nodeOf(pod)
 		if pod.Status.Phase == corev1.PodFailed {
-			c.backoff.failed(ds.UID, node, c.now())
+			c.backoff.failed(ds.UID, node, c.Clock.Now())
 			c.Recorder.Eventf(ds, corev1.EventTypeWarning, "FailedDaemonPod", "Found failed daemon pod %s/%s on node %s, will try to kill it", pod.Namespace, pod.Name, node)
 			continue
 		}

@@ -40,7 +40,7 @@ func TestLife(t *testing.T) {
 			obj.SetUID(types.UID(fmt.Sprint(uids)))
 			return c.Create(ctx, obj, opts...)
 		}}).Build()
-	c := &Controller{Client: api, Live: api, Recorder: record.NewFakeRecorder(1000), Now: func() time.Time { return start }}
+	c := &Controller{Client: api, Live: api, Recorder: record.NewFakeRecorder(1000), Clock: func() time.Time { return start }}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -25,7 +25,7 @@ type observed struct {
 // observe gathers what decide needs, adopts and releases, and makes the revision of the set's template. The
 // second result tells that the pods show everything that this process has written.
 func (c *Controller) observe(ctx context.Context, ds *appsv1.DaemonSet, sel labels.Selector) (*observed, bool, error) {
-	now := c.now()
+	now := c.Clock.Now()
 	s := &observed{
 		state: state{ds: ds, now: now, hold: func(node string) time.Duration { return c.backoff.left(ds.UID, node, now) }},
 		history: &revision.History{

@@ -66,7 +66,7 @@ func (c *Controller) create(ctx context.Context, d *appsv1.Deployment, p *plan) 
 	message := fmt.Sprintf("Failed to create new replica set %q: %v", rs.Name, err)
 	p.status.Conditions = d.Status.DeepCopy().Conditions
 	if hasDeadline(d) {
-		setCondition(&p.status, condition(appsv1.DeploymentProgressing, corev1.ConditionFalse, failedCreate, message, c.now()))
+		setCondition(&p.status, condition(appsv1.DeploymentProgressing, corev1.ConditionFalse, failedCreate, message, c.Clock.Now()))
 	}
 	c.event(d, warning, failedCreate, "%s", message)
 	return false, err

@@ -6,6 +6,7 @@
 package deployment
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
@@ -36,8 +38,7 @@ type Controller struct {
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
 	Live     client.Reader
 	Recorder record.EventRecorder
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock    clock.Clock
 }
 
 var _ reconcile.Reconciler = (*Controller)(nil)
@@ -90,7 +91,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	p := decide(d, sets, c.now())
+	p := decide(d, sets, c.Clock.Now())
 	if p.create != nil || len(p.write) > 0 {
 		if ok, err := c.current(ctx, d, sets); !ok || err != nil {
 			return reconcile.Result{RequeueAfter: staleAfter}, err
@@ -128,19 +129,7 @@ func (c *Controller) report(ctx context.Context, d *appsv1.Deployment, p *plan) 
 	return nil
 }
 
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
-}
-
-func (c *Controller) live() client.Reader {
-	if c.Live != nil {
-		return c.Live
-	}
-	return c.Client
-}
+func (c *Controller) live() client.Reader { return cmp.Or[client.Reader](c.Live, c.Client) }
 
 func (c *Controller) event(d *appsv1.Deployment, kind, reason, format string, args ...any) {
 	c.Recorder.Eventf(d, kind, reason, format, args...)

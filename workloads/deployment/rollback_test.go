@@ -88,7 +88,7 @@ func TestRollsBack(t *testing.T) {
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(d, rs("1", 3, 3, 1, 4, proven, owned), rs("2", 2, 0, 2, 4, owned)).
 		WithIndex(&appsv1.ReplicaSet{}, owner.ByController, owner.Controllers).WithIndex(&appsv1.ReplicaSet{}, owner.ByOrphanhood, owner.Orphanhood).Build()
 	events := record.NewFakeRecorder(10)
-	c := &Controller{Client: api, Live: api, Recorder: events, Now: func() time.Time { return start }}
+	c := &Controller{Client: api, Live: api, Recorder: events, Clock: func() time.Time { return start }}
 	key := client.ObjectKeyFromObject(d)
 	if _, err := c.Reconcile(t.Context(), reconcile.Request{NamespacedName: key}); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
@@ -51,8 +53,7 @@ type Controller struct {
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
 	Live     client.Reader
 	Recorder record.EventRecorder
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock    clock.Clock
 	// Backoff is how long no pod is made after a first failure, 10 s unless set; it doubles with each
 	// further one up to MaxBackoff, 10 min unless set.
 	Backoff, MaxBackoff time.Duration
@@ -135,7 +136,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{RequeueAfter: recheck}, nil
 	}
 	p := decide(view{
-		job: job, pods: pods, backoff: c.backoffs.get(job, pods), now: c.now(),
+		job: job, pods: pods, backoff: c.backoffs.get(job, pods), now: c.Clock.Now(),
 		base: orElse(c.Backoff, defaultBackoff), most: orElse(c.MaxBackoff, defaultMaxBackoff),
 	})
 	err = c.act(ctx, job, p)
@@ -155,19 +156,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	c.backoffs.forget(key)
 }
 
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
-}
-
-func (c *Controller) live() client.Reader {
-	if c.Live != nil {
-		return c.Live
-	}
-	return c.Client
-}
+func (c *Controller) live() client.Reader { return cmp.Or[client.Reader](c.Live, c.Client) }
 
 func orElse(d, other time.Duration) time.Duration {
 	if d == 0 {

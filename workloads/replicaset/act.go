@@ -27,7 +27,7 @@ func (c *Controller) act(ctx context.Context, rs set, p plan) error {
 		if err != nil {
 			return err
 		}
-		doomed := leastValuable(p.live, related, p.surplus, c.now())
+		doomed := leastValuable(p.live, related, p.surplus, c.Clock.Now())
 		return owner.AtOnce(len(doomed), func(i int) error { return c.remove(ctx, rs, doomed[i]) })
 	}
 	return nil

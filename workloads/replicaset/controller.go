@@ -7,10 +7,10 @@
 package replicaset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
@@ -34,8 +35,7 @@ type Controller struct {
 	// Live reads past any cache. Nil means that Client's reads see all acknowledged writes.
 	Live     client.Reader
 	Recorder record.EventRecorder
-	// Now is time.Now unless set.
-	Now func() time.Time
+	Clock    clock.Clock
 
 	pending owner.Pending
 	pace    pace
@@ -91,7 +91,7 @@ func (c *Controller) setsOf(ctx context.Context, o client.Object) []reconcile.Re
 
 // Reconcile implements reconcile.Reconciler.
 func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
-	now := c.now()
+	now := c.Clock.Now()
 	if wait := c.pace.wait(req.NamespacedName, now); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
@@ -132,16 +132,4 @@ func (c *Controller) report(ctx context.Context, rs set, status appsv1.ReplicaSe
 	return nil
 }
 
-func (c *Controller) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
-}
-
-func (c *Controller) live() client.Reader {
-	if c.Live != nil {
-		return c.Live
-	}
-	return c.Client
-}
+func (c *Controller) live() client.Reader { return cmp.Or[client.Reader](c.Live, c.Client) }

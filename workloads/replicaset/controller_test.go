@@ -113,7 +113,7 @@ var key = types.NamespacedName{Namespace: "default", Name: "web"}
 
 // controllerOf is one process; a new one is a process that was started again.
 func controllerOf(w *world) *Controller {
-	return &Controller{Client: w, Live: w.WithWatch, Recorder: record.NewFakeRecorder(10000), Now: func() time.Time { return start }}
+	return &Controller{Client: w, Live: w.WithWatch, Recorder: record.NewFakeRecorder(10000), Clock: func() time.Time { return start }}
 }
 
 // Whatever lists lag, whichever writes fail and whenever the process starts again (with caches that are

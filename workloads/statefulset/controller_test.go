@@ -34,7 +34,7 @@ func newWorld(t *testing.T, objs ...client.Object) *world {
 		WithIndex(&appsv1.ControllerRevision{}, owner.ByController, owner.Controllers).
 		WithIndex(&appsv1.ControllerRevision{}, owner.ByOrphanhood, owner.Orphanhood).Build()
 	w := &world{t: t, api: api, events: record.NewFakeRecorder(1000)}
-	w.Controller = &Controller{Client: api, Live: api, Recorder: w.events, Now: func() time.Time { return start }}
+	w.Controller = &Controller{Client: api, Live: api, Recorder: w.events, Clock: func() time.Time { return start }}
 	return w
 }
 

@@ -20,7 +20,7 @@ const historyLabel = "controller.kubernetes.io/hash"
 // observe gathers what decide needs, adopts and releases, and makes the revision of the set's template. It
 // also returns the revisions that there were.
 func (c *Controller) observe(ctx context.Context, set *appsv1.StatefulSet, sel labels.Selector) (state, []*appsv1.ControllerRevision, error) {
-	s := state{set: set, now: c.now()}
+	s := state{set: set, now: c.Clock.Now()}
 	pods, err := c.pods(ctx, set, sel)
 	if err != nil {
 		return s, nil, err
