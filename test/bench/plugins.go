@@ -265,7 +265,7 @@ func reattach(ctx context.Context, c *cluster) error {
 			}
 			attached, whole = append(attached, a), append(whole, w)
 		}
-		print("killed agent to all plugins attached, "+by.name, "%s; to node Ready, server and etcd included, %s", spread(attached), spread(whole))
+		print("killed agent to all plugins attached, "+by.name, "%s; until the next `gantry up` sees the node Ready, server and etcd included, %s", spread(attached), spread(whole))
 	}
 	return remove()
 }
