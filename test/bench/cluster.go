@@ -51,10 +51,14 @@ func newCluster() (*cluster, error) {
 	return &cluster{bin: bin, data: data}, err
 }
 
-func (c *cluster) gantry(ctx context.Context, args ...string) error {
+func (c *cluster) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, "gantry"), args...)
 	cmd.Env = append(os.Environ(), "GANTRY_DATA="+c.data)
-	out, err := cmd.CombinedOutput()
+	return cmd
+}
+
+func (c *cluster) gantry(ctx context.Context, args ...string) error {
+	out, err := c.command(ctx, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("gantry %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
@@ -66,7 +70,7 @@ func (c *cluster) start(ctx context.Context) error {
 	if c.up {
 		return nil
 	}
-	if err := c.gantry(ctx, "up", "--pod-range", podRange); err != nil {
+	if err := c.again(ctx); err != nil {
 		return err
 	}
 	var err error

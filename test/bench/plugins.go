@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -318,14 +317,13 @@ func (c *cluster) again(ctx context.Context) error {
 }
 
 // foreground starts gantry itself, and does not wait for it.
-func (c *cluster) foreground(context.Context) error {
+func (c *cluster) foreground(ctx context.Context) error {
 	log, err := os.OpenFile(c.logFile(), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(filepath.Join(c.bin, "gantry"), "up", "--foreground", "--pod-range", podRange)
-	cmd.Env = append(os.Environ(), "GANTRY_DATA="+c.data)
+	cmd := c.command(context.WithoutCancel(ctx), "up", "--foreground", "--pod-range", podRange) // `gantry down` ends it
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
