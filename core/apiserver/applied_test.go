@@ -345,8 +345,8 @@ func (c *applyChain) blend(a, b any) any {
 		same := func(o any) bool { return reflect.DeepEqual(o, item) }
 		if below, ok := item.(map[string]any); ok {
 			changed := maps.Clone(below)
-			for name, v := range below {
-				if c.random.Intn(10) == 0 && reflect.TypeOf(v) == reflect.TypeFor[string]() && name != "name" {
+			for _, name := range slices.Sorted(maps.Keys(below)) {
+				if c.random.Intn(10) == 0 && reflect.TypeOf(below[name]) == reflect.TypeFor[string]() && name != "name" {
 					changed[name] = word(c.random.Intn)
 				}
 			}

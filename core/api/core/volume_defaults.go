@@ -4,26 +4,32 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+// defaultVolume fills in every source that is given, so that it does the same again to what validation refuses for having two.
 func defaultVolume(v *corev1.Volume) {
 	s := &v.VolumeSource
 	if *s == (corev1.VolumeSource{}) {
 		s.EmptyDir = &corev1.EmptyDirVolumeSource{}
 	}
-	switch {
-	case s.HostPath != nil:
+	if s.HostPath != nil {
 		setDefaultPointer(&s.HostPath.Type, corev1.HostPathUnset)
-	case s.Secret != nil:
+	}
+	if s.Secret != nil {
 		setDefaultPointer(&s.Secret.DefaultMode, fileMode)
-	case s.ConfigMap != nil:
+	}
+	if s.ConfigMap != nil {
 		setDefaultPointer(&s.ConfigMap.DefaultMode, fileMode)
-	case s.DownwardAPI != nil:
+	}
+	if s.DownwardAPI != nil {
 		setDefaultPointer(&s.DownwardAPI.DefaultMode, fileMode)
 		defaultDownward(s.DownwardAPI.Items)
-	case s.Projected != nil:
+	}
+	if s.Projected != nil {
 		defaultProjected(s.Projected)
-	case s.Image != nil && s.Image.PullPolicy == "":
+	}
+	if s.Image != nil && s.Image.PullPolicy == "" {
 		s.Image.PullPolicy = pullPolicy(s.Image.Reference)
-	case s.Ephemeral != nil && s.Ephemeral.VolumeClaimTemplate != nil:
+	}
+	if s.Ephemeral != nil && s.Ephemeral.VolumeClaimTemplate != nil {
 		setDefaultPointer(&s.Ephemeral.VolumeClaimTemplate.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)
 	}
 	defaultBlockVolume(s)
@@ -31,17 +37,19 @@ func defaultVolume(v *corev1.Volume) {
 
 // defaultBlockVolume does so for the drivers that are built into the API.
 func defaultBlockVolume(s *corev1.VolumeSource) {
-	switch {
-	case s.ISCSI != nil:
+	if s.ISCSI != nil {
 		setDefault(&s.ISCSI.ISCSIInterface, "default")
-	case s.RBD != nil:
+	}
+	if s.RBD != nil {
 		setDefault(&s.RBD.RBDPool, "rbd")
 		setDefault(&s.RBD.RadosUser, "admin")
 		setDefault(&s.RBD.Keyring, "/etc/ceph/keyring")
-	case s.ScaleIO != nil:
+	}
+	if s.ScaleIO != nil {
 		setDefault(&s.ScaleIO.StorageMode, "ThinProvisioned")
 		setDefault(&s.ScaleIO.FSType, "xfs")
-	case s.AzureDisk != nil:
+	}
+	if s.AzureDisk != nil {
 		setDefaultPointer(&s.AzureDisk.CachingMode, corev1.AzureDataDiskCachingReadWrite)
 		setDefaultPointer(&s.AzureDisk.Kind, corev1.AzureSharedBlobDisk)
 		setDefaultPointer(&s.AzureDisk.FSType, "ext4")
