@@ -2,7 +2,6 @@ package h2
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -72,8 +71,7 @@ type conn struct {
 	window   int64     // what may be sent, on the connection as a whole
 	initial  int64     // the same of new streams
 	maxFrame int
-	fields   *hpack.Encoder
-	block    bytes.Buffer
+	fields   encoder
 }
 
 // going is how far a connection has gone towards its end.
@@ -91,13 +89,12 @@ func newConn(ctx context.Context, s *Server, nc *tls.Conn) *conn {
 		server: s, tls: nc, state: nc.ConnectionState(), remote: nc.RemoteAddr().String(),
 		in: bufio.NewReaderSize(nc, readBuffer), names: map[string]string{},
 		streams: map[uint32]*stream{}, credit: recvWindow, used: true,
-		window: 65535, initial: 65535, maxFrame: maxFrame,
+		window: 65535, initial: 65535, maxFrame: maxFrame, fields: newEncoder(),
 	}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.flushed.L = &c.mu
-	c.fields = hpack.NewEncoder(&c.block)
 	c.framer = http2.NewFramer(io.Discard, c.in)
-	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	c.framer.ReadMetaHeaders = hpack.NewDecoder(tableSize, nil)
 	c.framer.MaxHeaderListSize = s.maxHeaderBytes()
 	c.framer.SetReuseFrames()
 	c.framer.SetMaxReadFrameSize(maxFrame)

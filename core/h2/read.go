@@ -73,7 +73,7 @@ func (c *conn) hearSettings(f *http2.SettingsFrame) error {
 		}
 		switch s.ID {
 		case http2.SettingHeaderTableSize:
-			c.fields.SetMaxDynamicTableSize(min(s.Val, 4096))
+			c.fields.setLimit(s.Val)
 		case http2.SettingMaxFrameSize:
 			c.maxFrame = min(int(s.Val), maxFrame)
 		case http2.SettingInitialWindowSize:

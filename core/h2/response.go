@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
-	"golang.org/x/net/http2/hpack"
 )
 
 // holdLimit is how much of an answer waits for the rest of it, or for a Flush.
@@ -20,9 +19,10 @@ type response struct {
 	st     *stream
 	header http.Header
 	status int // 0 before WriteHeader
-	fields []hpack.HeaderField
-	begun  bool // the head has been sent
-	broken bool // by a panic
+	fields []field
+	few    [8]field // where fields is, as long as it is not more
+	begun  bool     // the head has been sent
+	broken bool     // by a panic
 	length int64
 	wrote  int64
 	hold   *buffer
@@ -72,8 +72,9 @@ func (r *response) WriteHeader(status int) {
 	}
 	r.status = status
 	r.declare()
+	r.fields = r.few[:0]
 	for name, values := range r.header {
-		if sendable(name) && !slices.Contains(r.trailer, name) {
+		if !slices.Contains(r.trailer, name) {
 			r.fields = appendField(r.fields, name, values)
 		}
 	}
@@ -81,7 +82,7 @@ func (r *response) WriteHeader(status int) {
 		if n, err := strconv.ParseUint(text, 10, 63); err == nil {
 			r.length = int64(n)
 		} else {
-			r.fields = slices.DeleteFunc(r.fields, func(f hpack.HeaderField) bool { return f.Name == "content-length" })
+			r.fields = slices.DeleteFunc(r.fields, func(f field) bool { return f.name == "content-length" })
 		}
 	}
 }
@@ -97,36 +98,47 @@ func (r *response) declare() {
 	}
 }
 
-// sendable tells the header's names that are for the client, and have a place in HTTP/2 (RFC 9113, section 8.2.2).
-func sendable(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
-		return false
-	}
-	return !strings.HasPrefix(name, http.TrailerPrefix) && httpguts.ValidHeaderFieldName(name)
-}
-
-// lowered are names that answers often have.
-var lowered = map[string]string{
+// usual are names that answers often have.
+var usual = map[string]string{
 	"Content-Type": "content-type", "Content-Length": "content-length", "Cache-Control": "cache-control", "Date": "date",
 	"Audit-Id": "audit-id", "Content-Encoding": "content-encoding", "Vary": "vary", "Warning": "warning", "Retry-After": "retry-after",
 }
 
-func lower(name string) string {
-	if have, ok := lowered[name]; ok {
-		return have
+// sent returns how a name of the header is written, and false if it is not for the client or has no place in HTTP/2 (RFC 9113, section
+// 8.2.2).
+func sent(name string) (string, bool) {
+	if have, ok := usual[name]; ok {
+		return have, true
 	}
-	return strings.ToLower(name)
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
+		return "", false
+	}
+	return strings.ToLower(name), !strings.HasPrefix(name, http.TrailerPrefix) && httpguts.ValidHeaderFieldName(name)
 }
 
 // appendField appends the values that a field may have.
-func appendField(fields []hpack.HeaderField, name string, values []string) []hpack.HeaderField {
+func appendField(fields []field, name string, values []string) []field {
+	lower, ok := sent(name)
+	if !ok {
+		return fields
+	}
 	for _, v := range values {
-		if httpguts.ValidHeaderFieldValue(v) {
-			fields = append(fields, hpack.HeaderField{Name: lower(name), Value: v})
+		if validValue(v) {
+			fields = append(fields, field{lower, v})
 		}
 	}
 	return fields
+}
+
+// validValue tells what has no control characters but tabs, as httpguts.ValidHeaderFieldValue does.
+func validValue(v string) bool {
+	for i := range len(v) {
+		if b := v[i]; b < ' ' && b != '\t' || b == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // hasBody tells whether an answer may have one.
@@ -209,7 +221,7 @@ func (r *response) send(p []byte, end bool) error {
 // sniff adds the fields that net/http's servers add.
 func (r *response) sniff(p []byte) {
 	if _, has := r.header["Date"]; !has {
-		r.fields = append(r.fields, hpack.HeaderField{Name: "date", Value: date()})
+		r.fields = append(r.fields, field{"date", date()})
 	}
 	if _, has := r.header["Content-Type"]; has || r.header.Get("Content-Encoding") != "" || !r.hasBody() {
 		return
@@ -218,7 +230,7 @@ func (r *response) sniff(p []byte) {
 		p = append(r.hold.b, p[:min(len(p), 512)]...) // more than that is not looked at
 	}
 	if len(p) > 0 {
-		r.fields = append(r.fields, hpack.HeaderField{Name: "content-type", Value: http.DetectContentType(p)})
+		r.fields = append(r.fields, field{"content-type", http.DetectContentType(p)})
 	}
 }
 
@@ -250,7 +262,7 @@ func (r *response) finish() {
 	}
 	head := r.st.req.Method == http.MethodHead
 	if !r.begun && r.length < 0 && r.hasBody() && len(r.trailer) == 0 && (!head || r.wrote > 0) {
-		r.fields = append(r.fields, hpack.HeaderField{Name: "content-length", Value: strconv.FormatInt(r.wrote, 10)})
+		r.fields = append(r.fields, field{"content-length", strconv.FormatInt(r.wrote, 10)})
 	}
 	trailer := r.trailing()
 	if r.st.settled() {
@@ -281,8 +293,8 @@ func (st *stream) settled() bool {
 }
 
 // trailing are the fields after the body.
-func (r *response) trailing() []hpack.HeaderField {
-	var out []hpack.HeaderField
+func (r *response) trailing() []field {
+	var out []field
 	for _, name := range r.trailer {
 		out = appendField(out, name, r.header[name])
 	}

@@ -6,11 +6,9 @@ import (
 	"net/http"
 	"os"
 	"runtime"
-	"strconv"
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
 
 const (
@@ -68,27 +66,20 @@ func (c *conn) rst(id uint32, code http2.ErrCode) {
 	c.out.b = binary.BigEndian.AppendUint32(c.out.b, uint32(code))
 }
 
-// statuses are the usual ones as text.
-var statuses = map[int]string{200: "200", 201: "201", 404: "404", 409: "409", 429: "429"}
-
 // headers sends an answer's head, or with status 0 its trailer.
-func (c *conn) headers(id uint32, status int, fields []hpack.HeaderField, end bool) {
-	c.block.Reset()
+func (c *conn) headers(id uint32, status int, fields []field, end bool) {
+	c.fields.begin()
 	if status != 0 {
-		text, ok := statuses[status]
-		if !ok {
-			text = strconv.Itoa(status)
-		}
-		_ = c.fields.WriteField(hpack.HeaderField{Name: ":status", Value: text})
+		c.fields.status(status)
 	}
 	for _, f := range fields {
-		_ = c.fields.WriteField(f)
+		c.fields.write(f.name, f.value)
 	}
 	var flags http2.Flags
 	if end {
 		flags = http2.FlagHeadersEndStream
 	}
-	for kind, left := http2.FrameHeaders, c.block.Bytes(); ; kind, flags = http2.FrameContinuation, 0 {
+	for kind, left := http2.FrameHeaders, c.fields.block; ; kind, flags = http2.FrameContinuation, 0 {
 		n := min(len(left), c.maxFrame)
 		if n == len(left) {
 			flags |= http2.FlagHeadersEndHeaders
@@ -103,10 +94,10 @@ func (c *conn) headers(id uint32, status int, fields []hpack.HeaderField, end bo
 
 // inform sends a head that is not yet the answer's.
 func (c *conn) inform(st *stream, status int, header http.Header) {
-	var fields []hpack.HeaderField
+	var fields []field
 	if status != http.StatusContinue {
 		for name, values := range header {
-			if sendable(name) && name != "Content-Length" {
+			if name != "Content-Length" {
 				fields = appendField(fields, name, values)
 			}
 		}
