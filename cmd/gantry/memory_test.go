@@ -38,11 +38,17 @@ func TestFilesAreDroppedOnceTheyAreMuchMoreThanWhatIsUsed(t *testing.T) {
 		{30, false}, // not worth it
 		{40, true},  // 20 more
 		{37, false}, // all of it came back, so it is used
-		{50, false},
+		{48, false},
 		{53, true},
 		{10, false}, // and now it is not
 		{25, false},
 		{26, true},
+		{64, false}, // a busy second
+		{64, false},
+		{64, false},
+		{64, false},
+		{64, false},
+		{64, true}, // which is over
 	} {
 		if got := f.should(step.mapped * mb); got != step.want {
 			t.Errorf("step %d, %d MB: %v, want %v", i, step.mapped, got, step.want)
