@@ -161,7 +161,9 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, requestTime)
 	defer cancel()
-	defer hurry(ctx, w)()
+	if limited {
+		boundTime(ctx, w)
+	}
 	c.ctx = ctx
 	s.serve(w, c)
 }

@@ -165,17 +165,13 @@ func (s *Server) objectsRead(c *call) int {
 	return s.Cache.Of(c.q.Resource).Count(c.q.Namespace, most)
 }
 
-// hurry makes a call whose time is up read no more of its body, and gives its answer a little time to be written. It returns what
-// takes that back.
-func hurry(ctx context.Context, w http.ResponseWriter) (stop func() bool) {
-	return context.AfterFunc(ctx, func() {
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return
-		}
-		control, now := http.NewResponseController(w), time.Now()
-		_ = control.SetReadDeadline(now)
-		_ = control.SetWriteDeadline(now.Add(stallTime))
-	})
+// boundTime has a call read no more of its body once its time is up, and gives its answer a little time to be written then.
+func boundTime(ctx context.Context, w http.ResponseWriter) {
+	if end, ok := ctx.Deadline(); ok {
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(end)
+		_ = control.SetWriteDeadline(end.Add(stallTime))
+	}
 }
 
 // errBody tells of a body that could not be read.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +197,34 @@ func TestWatchesTakeNoSeats(t *testing.T) {
 	for code := retry(); code != http.StatusOK; code = retry() {
 		if code != http.StatusTooManyRequests || t.Context().Err() != nil {
 			t.Fatalf("got %d", code)
+		}
+	}
+}
+
+// timed is an answer with deadlines.
+type timed struct {
+	sink
+	readBy, writeBy time.Time
+}
+
+func (a *timed) SetReadDeadline(t time.Time) error  { a.readBy = t; return nil }
+func (a *timed) SetWriteDeadline(t time.Time) error { a.writeBy = t; return nil }
+
+// A request whose body does not come must end, and so must an answer that nobody takes, but for watches, which have no end.
+func TestRequestsHaveAnEnd(t *testing.T) {
+	for path, bounded := range map[string]bool{"/api/v1/namespaces/default/configmaps": true, "/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=1": false} {
+		a, begun := &timed{sink: sink{header: http.Header{}}}, time.Now()
+		req := httptest.NewRequest(http.MethodGet, path, nil)
+		req.TLS = certified("jo")
+		shared.api.ServeHTTP(a, req)
+		if a.code != http.StatusOK {
+			t.Fatalf("%s: status %d", path, a.code)
+		}
+		if reads := a.readBy.Sub(begun); bounded != (reads > 50*time.Second && reads < 2*time.Minute) {
+			t.Errorf("%s: the body is read for %v", path, reads)
+		}
+		if writes := a.writeBy.Sub(a.readBy); bounded && (writes <= 0 || writes > time.Minute) {
+			t.Errorf("%s: the answer may be taken for %v more", path, writes)
 		}
 	}
 }
