@@ -109,7 +109,6 @@ var part = []string{
 	"[sig-node] Ephemeral Containers [NodeConformance] should update the ephemeral containers in an existing pod [Conformance]",
 	"[sig-node] Ephemeral Containers [NodeConformance] will start an ephemeral container in an existing pod [Conformance]",
 	"[sig-node] InitContainer [NodeConformance] should not start app containers and fail the pod if init containers fail on a RestartNever pod [Conformance]",
-	"[sig-node] Pods should support retrieving logs from the container over websockets [NodeConformance] [Conformance]",
 	"[sig-scheduling] LimitRange should create a LimitRange with defaults and ensure pod has those defaults applied. [Conformance]",
 	"[sig-scheduling] LimitRange should list, patch and delete a LimitRange by collection [Conformance]",
 }
