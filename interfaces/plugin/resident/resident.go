@@ -29,11 +29,21 @@ func DropExecutable() {
 // and what is needed is mapped again when it is touched. Path has no symbolic links. Only what cannot be written and is in the
 // file as it is here is dropped. The caller sees to it that the file stays mapped where it is meanwhile. A failure costs nothing but memory.
 func Drop(path string) {
+	// Only when all is known: what is needed to find the next mapping would bring much of the executable back, 2 MB at once where it lies in
+	// the page cache in large pieces.
+	for _, m := range droppable(path) {
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.from, m.to-m.from, unix.MADV_DONTNEED)
+	}
+}
+
+// droppable finds the mappings of a file that have no pages of their own.
+func droppable(path string) []mapping {
 	f, err := os.Open("/proc/self/smaps")
 	if err != nil {
-		return
+		return nil
 	}
 	defer func() { _ = f.Close() }()
+	var out []mapping
 	var m mapping
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if have, ok := mapped(lines.Text(), path); ok {
@@ -43,11 +53,12 @@ func Drop(path string) {
 		// A page that was written before it was protected, as relocations are, is not in the file as it is here.
 		if name, value, _ := strings.Cut(lines.Text(), ":"); m.to != 0 && name == "Anonymous" {
 			if strings.TrimSpace(value) == "0 kB" {
-				_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.from, m.to-m.from, unix.MADV_DONTNEED)
+				out = append(out, m)
 			}
 			m = mapping{}
 		}
 	}
+	return out
 }
 
 // mapping is a part of the address space.
