@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
-	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -102,7 +101,7 @@ func newResource(group, version, kind, plural string, zero Object) *Resource {
 	r := &Resource{
 		Group: group, Version: version, Kind: kind, Plural: plural,
 		ListKind: kind + "List", Singular: strings.ToLower(kind), StoragePrefix: plural,
-		ValidateName: validation.NameIsDNSSubdomain,
+		ValidateName: ValidateSubdomain,
 		Fields:       map[string]func(Object) string{},
 		Parts:        map[string]ResourcePart{},
 	}

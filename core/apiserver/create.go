@@ -194,6 +194,11 @@ func (s *Server) write(ctx context.Context, q *api.Request, obj api.Object, revi
 	select {
 	case entry := <-expected.Done():
 		return entry, nil
+	default: // most have come back by now
+	}
+	select {
+	case entry := <-expected.Done():
+		return entry, nil
 	case <-ctx.Done():
 		return nil, apierrors.NewTimeoutError("the write was stored but not seen in time", 1)
 	}

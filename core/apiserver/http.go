@@ -28,6 +28,7 @@ import (
 	"github.com/gantryio/gantry/core/apiserver/auditlog"
 	"github.com/gantryio/gantry/core/apiserver/fairness"
 	"github.com/gantryio/gantry/core/auth"
+	"github.com/gantryio/gantry/core/lazy"
 )
 
 // requestTime bounds every request that is no watch and no stream.
@@ -159,8 +160,8 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 		s.serve(w, c) // which waits for nothing longer than revisionWait
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, requestTime)
-	defer cancel()
+	ctx := lazy.New(c.ctx, time.Now().Add(requestTime))
+	defer ctx.End()
 	if limited {
 		boundTime(ctx, w)
 	}

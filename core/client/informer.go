@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
 	crcache "sigs.k8s.io/controller-runtime/pkg/cache"
@@ -15,7 +14,8 @@ import (
 	"github.com/gantryio/gantry/core/cache"
 )
 
-// informer delivers the events of one kind; partial ones deliver metadata alone.
+// informer delivers the events of one kind. Partial ones are for those who look at nothing but metadata: they deliver objects in whatever
+// version and type they are stored.
 type informer struct {
 	informerKey
 	cache *Cache
@@ -197,11 +197,7 @@ func (i *informer) handle(ctx context.Context, h toolscache.ResourceEventHandler
 // show is an entry as handlers see it. It waits where somebody else has to convert it.
 func (i *informer) show(ctx context.Context, e *cache.Entry) (obj any, ok bool) {
 	if i.partial {
-		p := &metav1.PartialObjectMetadata{}
-		if err := fillMetadata(i.resource, e.Object, p); err != nil {
-			return e.Object, true
-		}
-		return p, true
+		return e.Object, true
 	}
 	if i.resource.Convert == nil {
 		return i.resource.FromStored(e.Object), true

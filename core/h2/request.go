@@ -1,7 +1,6 @@
 package h2
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,9 +13,9 @@ var blank http.Request
 
 // parse makes the request of its header fields and returns false if it is malformed (RFC 9113, section 8.3.1). Names and values
 // have been checked already.
-func (st *stream) parse(ctx context.Context, f *http2.MetaHeadersFrame) bool {
+func (st *stream) parse(f *http2.MetaHeadersFrame) bool {
 	c := st.c
-	req := blank.WithContext(ctx)
+	req := blank.WithContext(st.ctx)
 	st.req = req
 	req.Proto, req.ProtoMajor, req.ProtoMinor = "HTTP/2.0", 2, 0
 	req.Method, req.Host = f.PseudoValue("method"), f.PseudoValue("authority")

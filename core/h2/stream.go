@@ -1,7 +1,6 @@
 package h2
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -11,15 +10,17 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/gantryio/gantry/core/lazy"
 )
 
 // stream is a request and its answer. What others than the handler use is guarded by the connection's lock.
 type stream struct {
-	c      *conn
-	id     uint32
-	req    *http.Request
-	cancel context.CancelFunc
-	res    response
+	c   *conn
+	id  uint32
+	req *http.Request
+	ctx *lazy.Context // of the request
+	res response
 
 	changed  sync.Cond // more may be written, more can be read of the body, or it has ended
 	queued   bool      // it waits for room on the connection
@@ -46,12 +47,10 @@ type stream struct {
 // newStream is called with the lock; it returns false for a malformed request.
 func (c *conn) newStream(f *http2.MetaHeadersFrame) (*stream, bool) {
 	st := &stream{c: c, id: f.StreamID, window: c.initial, credit: recvWindow, heard: f.StreamEnded()}
-	ctx, cancel := context.WithCancel(c.ctx)
-	if !st.parse(ctx, f) {
-		cancel()
+	st.ctx = lazy.New(c.ctx, time.Time{})
+	if !st.parse(f) {
 		return nil, false
 	}
-	st.cancel = cancel
 	st.res.st = st
 	st.changed.L = &c.mu
 	st.res.length = -1
@@ -71,7 +70,7 @@ func (st *stream) shut(err error) {
 	if st.err == nil {
 		st.err = err
 	}
-	st.cancel()
+	st.ctx.End()
 	st.changed.Broadcast()
 }
 
@@ -97,7 +96,7 @@ func (st *stream) done() {
 	if !st.res.broken {
 		st.res.finish()
 	}
-	st.cancel()
+	st.ctx.End()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--

@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gantryio/gantry/core/api"
@@ -55,7 +54,7 @@ func validateConfigMap(cm, old *corev1.ConfigMap) field.ErrorList {
 
 func validateDataKey(p *field.Path, key string) field.ErrorList {
 	var errs field.ErrorList
-	for _, msg := range utilvalidation.IsConfigMapKey(key) {
+	for _, msg := range api.ValidateDataKey(key) {
 		errs = append(errs, field.Invalid(p.Key(key), key, msg))
 	}
 	return errs
