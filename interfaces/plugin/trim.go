@@ -13,9 +13,10 @@ import (
 const (
 	// trimFirst is long enough after the start that nobody waits for the plugin any more.
 	trimFirst = 5 * time.Second
-	// dropAgain is how often the executable's pages are given back that have been used since. Dropping them takes a millisecond, and
-	// the next call some more.
-	dropAgain = 15 * time.Second
+	// look is how often the executable's pages are given back that have been used since, once they are as much as enough. Looking takes
+	// some 10 µs, dropping them and mapping them again with the next call less than a millisecond.
+	look   = time.Second / 2
+	enough = 4 << 20
 	// trimAgain is how often the heap is, too. A collection of so small a heap takes a millisecond or two.
 	trimAgain = time.Minute
 	// heapGrowth is how much the heap may grow between collections, in percent. A plugin's heap is a few megabytes, and
@@ -31,10 +32,11 @@ func trim() {
 	time.Sleep(trimFirst)
 	for {
 		resident.Trim()
-		for range trimAgain/dropAgain - 1 {
-			time.Sleep(dropAgain)
-			resident.DropExecutable()
+		for range trimAgain / look {
+			time.Sleep(look)
+			if resident.Files() >= enough {
+				resident.DropExecutable()
+			}
 		}
-		time.Sleep(dropAgain)
 	}
 }

@@ -37,7 +37,8 @@ func furtherPlugin(name string, t v1alpha1.Type, source v1alpha1.Source) v1alpha
 	return v1alpha1.Plugin{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.PluginSpec{Type: t, Source: source, Priority: -1}}
 }
 
-// memory prints what each shipped plugin's process uses (VmRSS) a minute and a half after it and 20 pods have started.
+// memory prints what each shipped plugin's process uses (VmRSS) a minute and a half after it and 20 pods have started, and the median of
+// that while 20 pods come and go.
 func memory(ctx context.Context, c *cluster) (err error) {
 	if err := c.start(ctx); err != nil {
 		return err
@@ -58,14 +59,63 @@ func memory(ctx context.Context, c *cluster) (err error) {
 		return err
 	}
 	slices.SortFunc(list, func(a, b v1alpha1.NodePlugin) int { return cmp.Compare(a.Name, b.Name) })
-	for _, p := range list {
-		kb, err := rss(int(p.PID))
-		if err != nil {
-			return fmt.Errorf("memory of %s: %w", p.Name, err)
+	quiet, err := memories(list)
+	if err != nil {
+		return err
+	}
+	const turns, looks = 4, 50 * time.Millisecond
+	samples := make([][]float64, len(list))
+	busy, done := context.WithCancel(ctx)
+	defer done()
+	looked := make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-busy.Done():
+				looked <- nil
+				return
+			case <-time.After(looks):
+			}
+			now, err := memories(list)
+			if err != nil {
+				looked <- err
+				return
+			}
+			for i, mb := range now {
+				samples[i] = append(samples[i], mb)
+			}
 		}
-		print("memory of plugin "+p.Name, "%.1f MB", float64(kb)*1024/1e6)
+	}()
+	for range turns {
+		if err := remove(); err != nil {
+			return err
+		}
+		if remove, err = c.deploy(ctx, "memory", 20); err != nil {
+			return err
+		}
+	}
+	done()
+	if err := <-looked; err != nil {
+		return err
+	}
+	for i, p := range list {
+		slices.Sort(samples[i])
+		print("memory of plugin "+p.Name, "%.1f MB; while pods come and go %.1f MB", quiet[i], samples[i][len(samples[i])/2])
 	}
 	return remove()
+}
+
+// memories are the plugins' in MB.
+func memories(list []v1alpha1.NodePlugin) ([]float64, error) {
+	out := make([]float64, len(list))
+	for i, p := range list {
+		kb, err := rss(int(p.PID))
+		if err != nil {
+			return nil, fmt.Errorf("memory of %s: %w", p.Name, err)
+		}
+		out[i] = float64(kb) * 1024 / 1e6
+	}
+	return out, nil
 }
 
 func rss(pid int) (kb int, err error) {
