@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/client/clock"
+	"github.com/gantryio/gantry/core/client/endpointslices"
 	"github.com/gantryio/gantry/core/client/owner"
 	"github.com/gantryio/gantry/core/client/workers"
 )
@@ -202,55 +203,13 @@ func (c *Controller) zones(ctx context.Context, pods []*corev1.Pod) (map[string]
 	return out, nil
 }
 
-// slicesOf are the slices of the Service that this controller manages.
-func (c *Controller) slicesOf(ctx context.Context, from client.Reader, svc *corev1.Service, opts ...client.ListOption) ([]*discoveryv1.EndpointSlice, error) {
-	var list discoveryv1.EndpointSliceList
-	if err := from.List(ctx, &list, append(opts, client.InNamespace(svc.Namespace))...); err != nil {
-		return nil, fmt.Errorf("list endpoint slices of service %s: %w", svc.Name, err)
-	}
-	var out []*discoveryv1.EndpointSlice
-	for i := range list.Items {
-		if s := &list.Items[i]; ours(s) && s.DeletionTimestamp == nil {
-			out = append(out, s)
-		}
-	}
-	return out, nil
-}
-
-// writeSlices makes the slices say what the groups say. Before one is created, the slices are read past
-// the cache, so that a cache that lags doubles none.
+// writeSlices makes the slices say what the groups say.
 func (c *Controller) writeSlices(ctx context.Context, svc *corev1.Service, groups []group) error {
-	have, err := c.slicesOf(ctx, c.Client, svc, client.MatchingFields{slicesByService: pair(svc.Namespace, "service", svc.Name)})
-	if err != nil {
-		return err
-	}
-	p := decide(svc, have, groups)
-	if len(p.create) > 0 && c.Live != nil {
-		if have, err = c.slicesOf(ctx, c.Live, svc, client.MatchingLabels{discoveryv1.LabelServiceName: svc.Name}); err != nil {
-			return err
-		}
-		p = decide(svc, have, groups)
-	}
-	for _, s := range p.create {
-		if err := c.Client.Create(ctx, s); err != nil {
-			if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-				return nil
-			}
-			c.Recorder.Eventf(svc, corev1.EventTypeWarning, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service %s/%s: %v", svc.Namespace, svc.Name, err)
-			return fmt.Errorf("create endpoint slice of service %s: %w", svc.Name, err)
-		}
-	}
-	for _, s := range p.update {
-		if err := c.Client.Update(ctx, s); err != nil {
-			return fmt.Errorf("update endpoint slice %s: %w", s.Name, err)
-		}
-	}
-	for _, s := range p.remove {
-		if err := c.Client.Delete(ctx, s, client.Preconditions{UID: &s.UID}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("delete endpoint slice %s: %w", s.Name, err)
-		}
-	}
-	return nil
+	w := endpointslices.Writer{Client: c.Client, Live: c.Live, Recorder: c.Recorder, Ours: ours}
+	index := client.MatchingFields{slicesByService: pair(svc.Namespace, "service", svc.Name)}
+	return w.Settle(ctx, client.ObjectKeyFromObject(svc), index, svc, "Service", func(have []*discoveryv1.EndpointSlice) endpointslices.Changes {
+		return endpointslices.Changes(decide(svc, have, groups))
+	})
 }
 
 // resting keeps a Service of hundreds of pods from being computed at each change of one of them.

@@ -11,6 +11,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gantryio/gantry/core/client/endpointslices"
 )
 
 // maxEndpoints is how many endpoints a slice has at most; sliceManager is who this controller is.
@@ -26,9 +28,7 @@ func ours(s *discoveryv1.EndpointSlice) bool {
 }
 
 // plan is how slices come to say what they should.
-type plan struct {
-	create, update, remove []*discoveryv1.EndpointSlice
-}
+type plan endpointslices.Changes
 
 // decide writes as few slices as it can: endpoints stay where they are; new ones go where something
 // changes anyway, then where there is room, then into new slices.
@@ -51,7 +51,7 @@ func decide(svc *corev1.Service, have []*discoveryv1.EndpointSlice, groups []gro
 		p.group(svc, g, old)
 	}
 	for _, k := range slices.Sorted(maps.Keys(byGroup)) {
-		p.remove = append(p.remove, byGroup[k]...)
+		p.Remove = append(p.Remove, byGroup[k]...)
 	}
 	return p
 }
@@ -108,22 +108,22 @@ func (p *plan) group(svc *corev1.Service, g group, old []*discoveryv1.EndpointSl
 		rest = fill(news, changed, rest, false)
 	}
 	for chunk := range slices.Chunk(rest, maxEndpoints) {
-		p.create = append(p.create, newSlice(svc, g, chunk))
+		p.Create = append(p.Create, newSlice(svc, g, chunk))
 	}
 	kept := 0
 	for i, s := range news {
 		switch {
 		case len(s.Endpoints) == 0 && (kept > 0 || len(g.endpoints) > 0):
-			p.remove = append(p.remove, old[i])
+			p.Remove = append(p.Remove, old[i])
 		case changed[i]:
-			p.update = append(p.update, s)
+			p.Update = append(p.Update, s)
 			kept++
 		default:
 			kept++
 		}
 	}
-	if kept == 0 && len(p.create) == 0 && len(g.endpoints) == 0 {
-		p.create = append(p.create, newSlice(svc, g, nil))
+	if kept == 0 && len(p.Create) == 0 && len(g.endpoints) == 0 {
+		p.Create = append(p.Create, newSlice(svc, g, nil))
 	}
 	p.stamp(g)
 }
@@ -202,7 +202,7 @@ func (p *plan) stamp(g group) {
 	if last.IsZero() {
 		return
 	}
-	for _, s := range slices.Concat(p.create, p.update) {
+	for _, s := range slices.Concat(p.Create, p.Update) {
 		if key(s.AddressType, s.Ports) == key(g.family, g.ports) {
 			metav1.SetMetaDataAnnotation(&s.ObjectMeta, corev1.EndpointsLastChangeTriggerTime, last.UTC().Format(time.RFC3339Nano))
 		}

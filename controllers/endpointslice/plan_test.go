@@ -139,13 +139,13 @@ type store struct {
 }
 
 func (s *store) apply(p plan) {
-	s.writes = len(p.create) + len(p.update) + len(p.remove)
-	for _, x := range p.create {
+	s.writes = len(p.Create) + len(p.Update) + len(p.Remove)
+	for _, x := range p.Create {
 		s.made++
 		x.Name = fmt.Sprintf("web-%03d", s.made)
 		s.slices = append(s.slices, x)
 	}
-	for _, x := range p.update {
+	for _, x := range p.Update {
 		for i := range s.slices {
 			if s.slices[i].Name == x.Name {
 				s.slices[i] = x
@@ -155,7 +155,7 @@ func (s *store) apply(p plan) {
 	var kept []*discoveryv1.EndpointSlice
 	for _, x := range s.slices {
 		gone := false
-		for _, r := range p.remove {
+		for _, r := range p.Remove {
 			gone = gone || r.Name == x.Name
 		}
 		if !gone {

@@ -6,7 +6,6 @@ package endpointslicemirroring
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/endpointslices"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -89,53 +89,8 @@ func (c *Controller) sync(ctx context.Context, key types.NamespacedName) error {
 	if mirrored(ep, svc) {
 		want = mirror(ep)
 	}
-	have, err := c.slices(ctx, c.Client, key, client.MatchingFields{mirrorsByService: key.String()})
-	if err != nil {
-		return err
-	}
-	p := decide(have, want)
-	if len(p.create) > 0 && c.Live != nil { // a cache that lags doubles none
-		if have, err = c.slices(ctx, c.Live, key, client.MatchingLabels{discoveryv1.LabelServiceName: key.Name, discoveryv1.LabelManagedBy: manages}); err != nil {
-			return err
-		}
-		p = decide(have, want)
-	}
-	return c.act(ctx, ep, &p)
-}
-
-func (c *Controller) slices(ctx context.Context, from client.Reader, key types.NamespacedName, opts ...client.ListOption) ([]*discoveryv1.EndpointSlice, error) {
-	var list discoveryv1.EndpointSliceList
-	if err := from.List(ctx, &list, append(opts, client.InNamespace(key.Namespace))...); err != nil {
-		return nil, fmt.Errorf("list endpoint slices of endpoints %s: %w", key, err)
-	}
-	var out []*discoveryv1.EndpointSlice
-	for i := range list.Items {
-		if s := &list.Items[i]; s.DeletionTimestamp == nil {
-			out = append(out, s)
-		}
-	}
-	return out, nil
-}
-
-func (c *Controller) act(ctx context.Context, ep *corev1.Endpoints, p *plan) error {
-	for _, s := range p.create {
-		if err := c.Client.Create(ctx, s); err != nil {
-			if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-				return nil
-			}
-			c.Recorder.Eventf(ep, corev1.EventTypeWarning, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Endpoints %s/%s: %v", ep.Namespace, ep.Name, err)
-			return fmt.Errorf("create endpoint slice of endpoints %s: %w", ep.Name, err)
-		}
-	}
-	for _, s := range p.update {
-		if err := c.Client.Update(ctx, s); err != nil {
-			return fmt.Errorf("update endpoint slice %s: %w", s.Name, err)
-		}
-	}
-	for _, s := range p.remove {
-		if err := c.Client.Delete(ctx, s, client.Preconditions{UID: &s.UID}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("delete endpoint slice %s: %w", s.Name, err)
-		}
-	}
-	return nil
+	w := endpointslices.Writer{Client: c.Client, Live: c.Live, Recorder: c.Recorder, Ours: ours}
+	return w.Settle(ctx, key, client.MatchingFields{mirrorsByService: key.String()}, ep, "Endpoints", func(have []*discoveryv1.EndpointSlice) endpointslices.Changes {
+		return decide(have, want)
+	})
 }

@@ -12,6 +12,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gantryio/gantry/core/client/endpointslices"
 )
 
 const (
@@ -126,12 +128,9 @@ func key(family discoveryv1.AddressType, ports []discoveryv1.EndpointPort) strin
 	return text
 }
 
-// plan is how slices come to say what they should.
-type plan struct{ create, update, remove []*discoveryv1.EndpointSlice }
-
 // decide keeps the slices whose ports and family are still wanted.
-func decide(have, want []*discoveryv1.EndpointSlice) plan {
-	var p plan
+func decide(have, want []*discoveryv1.EndpointSlice) endpointslices.Changes {
+	var p endpointslices.Changes
 	have = slices.Clone(have)
 	slices.SortFunc(have, func(a, b *discoveryv1.EndpointSlice) int { return cmp.Compare(a.Name, b.Name) })
 	byKey := map[string]*discoveryv1.EndpointSlice{}
@@ -139,7 +138,7 @@ func decide(have, want []*discoveryv1.EndpointSlice) plan {
 		if byKey[keyOf(s)] == nil {
 			byKey[keyOf(s)] = s
 		} else {
-			p.remove = append(p.remove, s)
+			p.Remove = append(p.Remove, s)
 		}
 	}
 	for _, w := range want {
@@ -147,16 +146,16 @@ func decide(have, want []*discoveryv1.EndpointSlice) plan {
 		delete(byKey, keyOf(w))
 		switch {
 		case h == nil:
-			p.create = append(p.create, w)
+			p.Create = append(p.Create, w)
 		case !same(h, w):
 			update := h.DeepCopy()
 			update.Labels, update.Annotations, update.OwnerReferences = w.Labels, w.Annotations, w.OwnerReferences
 			update.Endpoints = w.Endpoints
-			p.update = append(p.update, update)
+			p.Update = append(p.Update, update)
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(byKey)) {
-		p.remove = append(p.remove, byKey[k])
+		p.Remove = append(p.Remove, byKey[k])
 	}
 	return p
 }
