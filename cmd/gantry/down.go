@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,6 +38,10 @@ func newDownCommand() *cobra.Command {
 
 const stopPatience = 15 * time.Second
 
+// cniCache is where containerd remembers what CNI plugins have answered: a default of the CNI library that cannot be configured. All containerds of a
+// machine share it.
+const cniCache = "/var/lib/cni"
+
 func runDown(ctx context.Context, c *config, purge bool) error {
 	if _, err := os.Stat(c.data); errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -64,7 +69,7 @@ func runDown(ctx context.Context, c *config, purge bool) error {
 		return fmt.Errorf("clean up: %w", err)
 	}
 	if purge {
-		return os.RemoveAll(c.data)
+		return errors.Join(os.RemoveAll(c.data), removeEmpty(filepath.Join(cniCache, "results")), removeEmpty(cniCache))
 	}
 	return nil
 }
@@ -129,5 +134,8 @@ func removeEmpty(dir string) error {
 	if err != nil || len(entries) > 0 {
 		return nil
 	}
-	return os.Remove(dir)
+	if err := os.Remove(dir); !errors.Is(err, syscall.ENOTEMPTY) {
+		return err
+	}
+	return nil
 }
