@@ -10,9 +10,11 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
 func testSpec() Spec {
@@ -66,8 +68,14 @@ func TestStatus(t *testing.T) {
 func TestRegistrar(t *testing.T) {
 	old := &corev1.Node{}
 	old.Name, old.Labels = "n", map[string]string{"kept": "yes"}
+	watched := make(chan struct{}, 10)
 	api := fake.NewClientBuilder().WithObjects(old).WithStatusSubresource(&corev1.Node{}).
-		WithIndex(&corev1.Node{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).Build()
+		WithIndex(&corev1.Node{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).
+		WithInterceptorFuncs(interceptor.Funcs{Watch: func(ctx context.Context, c client.WithWatch, l client.ObjectList, o ...client.ListOption) (watch.Interface, error) {
+			w, err := c.Watch(ctx, l, o...)
+			watched <- struct{}{}
+			return w, err
+		}}).Build()
 	healthy := make(chan struct{})
 	seen := make(chan *corev1.Node, 100)
 	r := &Registrar{
@@ -106,6 +114,12 @@ func TestRegistrar(t *testing.T) {
 	n := until(corev1.ConditionTrue)
 	if n.Labels["kept"] != "yes" || n.Labels[corev1.LabelHostname] != "h" {
 		t.Errorf("labels %v", n.Labels)
+	}
+	// Unlike the API's, this client's watch begins when it is asked for, not where the list before it ended.
+	select {
+	case <-watched:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the node is not watched")
 	}
 	// What the node controller writes about a silent node is put right at once.
 	unknown := n.DeepCopy()
