@@ -194,7 +194,7 @@ func (s *Server) write(ctx context.Context, q *api.Request, obj api.Object, revi
 	select {
 	case entry := <-expected.Done():
 		return entry, nil
-	default: // most have come back by now
+	default: // only who waits asks for the end of ctx, which costs something then
 	}
 	select {
 	case entry := <-expected.Done():

@@ -94,7 +94,7 @@ func listKind(ctx context.Context, r *api.Resource, from *cache.Cache, out clien
 
 // find collects what the options select, by an index when the one field that they name has one.
 func find(r *api.Resource, col *cache.Collection, o *client.ListOptions) ([]*cache.Entry, int64, error) {
-	// Controllers ask with every event of a pod what there is that may concern it: mostly nothing.
+	// Controllers ask with every event of a pod what there is that may concern it, mostly nothing: that needs no selectors.
 	if entries, rest, ok := indexed(col, o); ok {
 		if len(entries) == 0 {
 			return nil, col.Snapshot().Revision, nil
@@ -151,9 +151,6 @@ func indexed(col *cache.Collection, o *client.ListOptions) ([]*cache.Entry, fiel
 		entries, ok := col.ByIndex(req.Field, req.Value)
 		if !ok {
 			continue
-		}
-		if len(entries) == 0 {
-			return nil, nil, true
 		}
 		var rest []fields.Selector
 		for j, other := range reqs {

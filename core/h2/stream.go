@@ -49,6 +49,7 @@ func (c *conn) newStream(f *http2.MetaHeadersFrame) (*stream, bool) {
 	st := &stream{c: c, id: f.StreamID, window: c.initial, credit: recvWindow, heard: f.StreamEnded()}
 	st.ctx = lazy.New(c.ctx, time.Time{})
 	if !st.parse(f) {
+		st.ctx.End()
 		return nil, false
 	}
 	st.res.st = st

@@ -63,46 +63,52 @@ func memory(ctx context.Context, c *cluster) (err error) {
 	if err != nil {
 		return err
 	}
-	const turns, looks = 4, 50 * time.Millisecond
-	samples := make([][]float64, len(list))
-	busy, done := context.WithCancel(ctx)
-	defer done()
-	looked := make(chan error, 1)
-	go func() {
-		for {
-			select {
-			case <-busy.Done():
-				looked <- nil
-				return
-			case <-time.After(looks):
+	const turns = 4
+	busy, err := mediansDuring(list, func() (err error) {
+		for range turns {
+			if err = remove(); err == nil {
+				remove, err = c.deploy(ctx, "memory", 20)
 			}
-			now, err := memories(list)
 			if err != nil {
-				looked <- err
-				return
-			}
-			for i, mb := range now {
-				samples[i] = append(samples[i], mb)
+				return err
 			}
 		}
-	}()
-	for range turns {
-		if err := remove(); err != nil {
-			return err
-		}
-		if remove, err = c.deploy(ctx, "memory", 20); err != nil {
-			return err
-		}
-	}
-	done()
-	if err := <-looked; err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	for i, p := range list {
-		slices.Sort(samples[i])
-		print("memory of plugin "+p.Name, "%.1f MB; while pods come and go %.1f MB", quiet[i], samples[i][len(samples[i])/2])
+		print("memory of plugin "+p.Name, "%.1f MB; while pods come and go %.1f MB", quiet[i], busy[i])
 	}
 	return remove()
+}
+
+// mediansDuring are the medians of what memories returns while do runs.
+func mediansDuring(list []v1alpha1.NodePlugin, do func() error) ([]float64, error) {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	samples := make([][]float64, len(list))
+	for {
+		now, err := memories(list)
+		if err != nil {
+			return nil, errors.Join(err, <-done)
+		}
+		for i, mb := range now {
+			samples[i] = append(samples[i], mb)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+			continue
+		case err := <-done:
+			medians := make([]float64, len(list))
+			for i, s := range samples {
+				slices.Sort(s)
+				medians[i] = s[len(s)/2]
+			}
+			return medians, err
+		}
+	}
 }
 
 // memories are the plugins' in MB.

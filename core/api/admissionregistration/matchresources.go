@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
-	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
@@ -155,7 +154,7 @@ func validatePolicyName(name string, p *field.Path) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(p, "")}
 	}
-	return api.Invalid(p, name, validation.NameIsDNSSubdomain(name, false))
+	return api.Invalid(p, name, api.ValidateSubdomain(name, false))
 }
 
 func paramKindCell(k *admissionv1.ParamKind) string {

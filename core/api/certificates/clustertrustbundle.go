@@ -68,14 +68,14 @@ func bundleName(name, signer string) []string {
 		if strings.Contains(name, ":") {
 			return []string{`ClusterTrustBundle without signer name must not have ":" in its name`}
 		}
-		return validation.NameIsDNSSubdomain(name, false)
+		return api.ValidateSubdomain(name, false)
 	}
 	prefix := strings.ReplaceAll(signer, "/", ":") + ":"
 	rest, ok := strings.CutPrefix(name, prefix)
 	if !ok {
 		return []string{fmt.Sprintf("ClusterTrustBundle for signerName %s must be named with prefix %s", signer, prefix)}
 	}
-	return validation.NameIsDNSSubdomain(rest, false)
+	return api.ValidateSubdomain(rest, false)
 }
 
 // validateAnchors wants certificates of authorities in PEM, each of them once.

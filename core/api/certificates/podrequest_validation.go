@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 const (
@@ -42,7 +44,7 @@ func validatePodRequest(r, old *podRequest) field.ErrorList {
 		{"serviceAccount", r.Spec.ServiceAccountName, string(r.Spec.ServiceAccountUID)},
 		{"node", string(r.Spec.NodeName), string(r.Spec.NodeUID)},
 	} {
-		for _, msg := range validation.NameIsDNSSubdomain(part.name, false) {
+		for _, msg := range api.ValidateSubdomain(part.name, false) {
 			errs = append(errs, field.Invalid(p.Child(part.what+"Name"), part.name, msg))
 		}
 		switch at := p.Child(part.what + "UID"); {

@@ -87,7 +87,7 @@ func validateKeyRef(name, key string, p *field.Path) field.ErrorList {
 	if key == "" {
 		return append(errs, field.Required(p.Child("key"), ""))
 	}
-	return append(errs, api.Invalid(p.Child("key"), key, utilvalidation.IsConfigMapKey(key))...)
+	return append(errs, api.Invalid(p.Child("key"), key, api.ValidateDataKey(key))...)
 }
 
 func validateFileRef(r *corev1.FileKeySelector, volumes volumeSet, p *field.Path) field.ErrorList {

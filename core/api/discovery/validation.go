@@ -11,6 +11,7 @@ import (
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/core"
 )
 
@@ -94,7 +95,7 @@ func family(address string) discoveryv1.AddressType {
 func validatePlace(e *discoveryv1.Endpoint, p *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if e.NodeName != nil {
-		for _, msg := range validation.NameIsDNSSubdomain(*e.NodeName, false) {
+		for _, msg := range api.ValidateSubdomain(*e.NodeName, false) {
 			errs = append(errs, field.Invalid(p.Child("nodeName"), *e.NodeName, msg))
 		}
 	}

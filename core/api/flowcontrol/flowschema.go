@@ -6,7 +6,6 @@ import (
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gantryio/gantry/core/api"
@@ -95,7 +94,7 @@ func validateSchemaRefs(spec *flowcontrolv1.FlowSchemaSpec, p *field.Path) field
 	if name == "" {
 		return append(errs, field.Required(at, "must reference a priority level"))
 	}
-	for _, msg := range validation.NameIsDNSSubdomain(name, false) {
+	for _, msg := range api.ValidateSubdomain(name, false) {
 		errs = append(errs, field.Invalid(at, name, msg))
 	}
 	return errs

@@ -68,7 +68,7 @@ func validateSwap(s, old *v1alpha1.PluginSwap) field.ErrorList {
 		errs = append(errs, field.Invalid(spec.Child("to"), s.Spec.To, "must be another plugin than from"))
 	}
 	for i, name := range s.Spec.Nodes {
-		for _, text := range validation.NameIsDNSSubdomain(name, false) {
+		for _, text := range api.ValidateSubdomain(name, false) {
 			errs = append(errs, field.Invalid(spec.Child("nodes").Index(i), name, text))
 		}
 	}
