@@ -135,11 +135,12 @@ func usable(node *corev1.Node) bool {
 	return false
 }
 
-// imageInfo is one line of `gantry image list`.
+// imageInfo is an image of the node: a line of `gantry image list` for each of its tags.
 type imageInfo struct {
-	Names []string `json:"names"`
-	ID    string   `json:"id"`
-	Size  uint64   `json:"size"`
+	Tags    []string `json:"tags"`
+	Digests []string `json:"digests"`
+	ID      string   `json:"id"`
+	Size    uint64   `json:"size"`
 }
 
 func (c *control) serveImages(w http.ResponseWriter, req *http.Request) {
@@ -151,7 +152,7 @@ func (c *control) serveImages(w http.ResponseWriter, req *http.Request) {
 	resp, err := rt.ListImages(req.Context(), &runtimeapi.ListImagesRequest{})
 	var out []imageInfo
 	for _, i := range resp.GetImages() {
-		out = append(out, imageInfo{Names: append(i.GetRepoTags(), i.GetRepoDigests()...), ID: i.GetId(), Size: i.GetSize()})
+		out = append(out, imageInfo{Tags: i.GetRepoTags(), Digests: i.GetRepoDigests(), ID: i.GetId(), Size: i.GetSize()})
 	}
 	answer(w, out, err)
 }

@@ -59,11 +59,20 @@ func listImages(cmd *cobra.Command, c *config) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 3, ' ', 0)
 	fmt.Fprintln(w, "NAME\tID\tSIZE")
 	for _, i := range list {
-		name := "<none>"
-		if len(i.Names) > 0 {
-			name = i.Names[0]
+		for _, name := range shownNames(i) {
+			fmt.Fprintf(w, "%s\t%.12s\t%.1fMB\n", name, strings.TrimPrefix(i.ID, "sha256:"), float64(i.Size)/1e6)
 		}
-		fmt.Fprintf(w, "%s\t%.12s\t%.1fMB\n", name, strings.TrimPrefix(i.ID, "sha256:"), float64(i.Size)/1e6)
 	}
 	return w.Flush()
+}
+
+// shownNames are an image's tags, as one line each, or its name by digest if it has none.
+func shownNames(i imageInfo) []string {
+	switch {
+	case len(i.Tags) > 0:
+		return i.Tags
+	case len(i.Digests) > 0:
+		return i.Digests[:1]
+	}
+	return []string{"<none>"}
 }

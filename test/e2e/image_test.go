@@ -5,6 +5,8 @@ package e2e
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -13,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +25,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/match"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -196,15 +200,143 @@ func TestImageImportAndList(t *testing.T) {
 
 func writeLayout(t *testing.T, dir, ref string, img v1.Image) {
 	t.Helper()
+	annotatedLayout(t, dir, img, map[string]string{"org.opencontainers.image.ref.name": "1", "io.containerd.image.name": ref})
+}
+
+func annotatedLayout(t *testing.T, dir string, img v1.Image, annotations map[string]string) layout.Path {
+	t.Helper()
 	path, err := layout.Write(dir, empty.Index)
 	if err == nil {
-		err = path.AppendImage(img, layout.WithAnnotations(map[string]string{
-			"org.opencontainers.image.ref.name": "1", "io.containerd.image.name": ref,
-		}))
+		err = path.AppendImage(img, layout.WithAnnotations(annotations))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+func TestImagesAreNamedAsCRILooksForThem(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ refName, want string }{
+		"word":       {"only-a-word", "docker.io/library/only-a-word:latest"},
+		"tag":        {"with-a-tag:2", "docker.io/library/with-a-tag:2"},
+		"path":       {"team/tool", "docker.io/team/tool:latest"},
+		"whole":      {"gantry.local/whole:1", "gantry.local/whole:1"},
+		"none":       {"", "it names no image"},
+		"impossible": {"Not/A Name", `image name "Not/A Name"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "layout")
+			var annotations map[string]string
+			if test.refName != "" {
+				annotations = map[string]string{"org.opencontainers.image.ref.name": test.refName}
+			}
+			annotatedLayout(t, dir, variant(t, name), annotations)
+			out, err := shared.try("gantry", "image", "import", dir)
+			if strings.Contains(test.want, " ") {
+				if err == nil {
+					t.Fatalf("imported as %s", out)
+				}
+				wantParts(t, err.Error(), test.want)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantParts(t, out, test.want)
+			list, err := shared.try("gantry", "image", "list")
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantParts(t, list, test.want)
+			if strings.Contains(list, "untagged:"+test.refName) {
+				t.Errorf("a name of the import's own is left:\n%s", list)
+			}
+		})
+	}
+}
+
+func TestImportOfOddArchives(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	good := filepath.Join(dir, "good.tar")
+	if err := tarball.WriteToFile(good, must(name.NewTag("gantry.local/odd:1")), variant(t, "odd")); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As "docker buildx" does: an index of several platforms, of which only one is in the archive.
+	sparse := filepath.Join(dir, "sparse")
+	absent, err := mutate.ConfigFile(variant(t, "absent"), &v1.ConfigFile{Architecture: "s390x", OS: "linux"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := absent.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := annotatedLayout(t, sparse, empty.Image, nil)
+	index := mutate.AppendManifests(empty.Index,
+		mutate.IndexAddendum{Add: variant(t, "sparse"), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: runtime.GOARCH}}},
+		mutate.IndexAddendum{Add: absent, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "s390x"}}})
+	if err := path.ReplaceIndex(index, match.Name("none"), layout.WithAnnotations(map[string]string{"io.containerd.image.name": "gantry.local/sparse:1"})); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(sparse, "blobs", digest.Algorithm, digest.Hex)); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		content []byte
+		want    string // of the output, or of the error if it has a space
+	}{
+		"padded":   {append(bytes.Clone(whole), make([]byte, 1<<20)...), "gantry.local/odd:1"},
+		"zipped":   {gzipped(t, whole), "gantry.local/odd:1"},
+		"cut":      {whole[:len(whole)/2], "unexpected EOF"},
+		"empty":    {nil, "unrecognized image format"},
+		"no tar":   {bytes.Repeat([]byte("no archive"), 1000), "invalid tar header"},
+		"a layout": {nil, "gantry.local/sparse:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := sparse
+			if name != "a layout" {
+				file = filepath.Join(t.TempDir(), "archive.tar")
+				if err := os.WriteFile(file, test.content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out, err := shared.try("gantry", "image", "import", file)
+			if strings.Contains(test.want, " ") {
+				if err == nil {
+					t.Fatalf("imported as %s", out)
+				}
+				wantParts(t, err.Error(), file, test.want)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantParts(t, out, test.want)
+		})
+	}
+	ns := shared.namespace(t)
+	for _, image := range []string{"odd", "sparse"} {
+		shared.kubectl(t, "-n", ns, "run", image, "--image=gantry.local/"+image+":1", "--", "sleep", "1000")
+		shared.wait(t, ns, "pod/"+image, "condition=Ready")
+	}
+}
+
+func gzipped(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, err := w.Write(data)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // newRegistry serves a registry on loopback over plain HTTP and counts pulls of manifests.

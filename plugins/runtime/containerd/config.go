@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -18,6 +19,13 @@ type machine struct {
 	lacksResource bool
 	// overlayRoot says that Root is on an overlay file system, on which overlays cannot be stacked.
 	overlayRoot bool
+}
+
+func (m machine) snapshotter() string {
+	if m.overlayRoot {
+		return "native"
+	}
+	return "overlayfs"
 }
 
 func probe(root string) machine {
@@ -53,10 +61,6 @@ var disabled = []string{
 
 // render makes containerd's configuration, version 4.
 func (c Config) render(m machine) ([]byte, error) {
-	snapshotter := "overlayfs"
-	if m.overlayRoot {
-		snapshotter = "native"
-	}
 	shim := c.ShimFront
 	if shim == "" {
 		shim = c.shim()
@@ -77,7 +81,7 @@ func (c Config) render(m machine) ([]byte, error) {
 		"temp": filepath.Join(c.Root, "tmp"), "imports": []string{}, "disabled_plugins": disabled,
 		"plugins": table{
 			"io.containerd.cri.v1.images": table{
-				"snapshotter":   snapshotter,
+				"snapshotter":   m.snapshotter(),
 				"pinned_images": table{"sandbox": c.PauseImage},
 				"registry":      table{"config_path": c.CertsDir},
 				// Without a copy of each layer in the content store images take half the disk; nothing of
@@ -99,6 +103,10 @@ func (c Config) render(m machine) ([]byte, error) {
 				"cni": table{
 					"bin_dirs": []string{c.cniBin()}, "conf_dir": c.cniConf(), "max_conf_num": 1, "use_internal_loopback": true,
 				},
+			},
+			// Archives are unpacked for the snapshotter that CRI uses.
+			"io.containerd.transfer.v1.local": table{
+				"unpack_config": []table{{"platform": goruntime.GOOS + "/" + goruntime.GOARCH, "snapshotter": m.snapshotter(), "differ": "walking"}},
 			},
 			"io.containerd.grpc.v1.cri":     table{"stream_server_address": "127.0.0.1", "stream_server_port": "0"},
 			"io.containerd.server.v1.grpc":  table{"address": c.socket()},

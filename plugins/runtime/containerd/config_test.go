@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -49,6 +50,9 @@ func TestRender(t *testing.T) {
 		{name: "without CAP_SYS_RESOURCE", machine: machine{lacksResource: true}, path: []string{"plugins", cri, "restrict_oom_score_adj"}, want: true},
 		{name: "snapshotter", path: []string{"plugins", images, "snapshotter"}, want: "overlayfs"},
 		{name: "on an overlay", machine: machine{overlayRoot: true}, path: []string{"plugins", images, "snapshotter"}, want: "native"},
+		{name: "archives on an overlay", machine: machine{overlayRoot: true}, path: []string{"plugins", "io.containerd.transfer.v1.local", "unpack_config"}, want: []any{
+			map[string]any{"platform": runtime.GOOS + "/" + runtime.GOARCH, "snapshotter": "native", "differ": "walking"},
+		}},
 		{name: "sandbox image", path: []string{"plugins", images, "pinned_images", "sandbox"}, want: "gantry.local/pause:1"},
 		{name: "registries", path: []string{"plugins", images, "registry", "config_path"}, want: "/certs"},
 		{name: "runc", path: []string{"plugins", cri, "containerd", "runtimes", "runc", "options", "BinaryName"}, want: "/stack/runc"},
