@@ -149,6 +149,30 @@ func TestPluginOutlivesTheHost(t *testing.T) {
 	}
 }
 
+// What a plugin prints, however it does, is in its log, and nothing waits for somebody to read it.
+func TestWhatAPluginPrintsIsInItsLog(t *testing.T) {
+	ctx, c := deadline(t), place(t)
+	c.Environment = []string{gateFile + "=" + filepath.Join(t.TempDir(), "gate")}
+	h, _ := run(t, c)
+	ready(ctx, t, h)
+	n, _, err := h.Network("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Detach(ctx, network.Sandbox{ID: "talker"}); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.ReadFile(filepath.Join(c.StateDir, "network-fake.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"said on standard output\n", "said much on standard error\n"} {
+		if !strings.Contains(string(log), want) {
+			t.Errorf("its log lacks %q", want)
+		}
+	}
+}
+
 func TestKilledPluginIsLaunchedAgain(t *testing.T) {
 	ctx, c := deadline(t), place(t)
 	h, _ := run(t, c)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +20,7 @@ import (
 // gateFile names the environment variable with the file that a gated plugin waits for.
 const gateFile = "GANTRY_TEST_GATE"
 
-// gated is a plugin whose detach of "slow" takes until there is a file, and that of "hog" much memory.
+// gated is a plugin whose detach of "slow" takes until there is a file, that of "hog" much memory, and that of "talker" prints much.
 type gated struct {
 	network.Network
 	file string
@@ -31,6 +32,10 @@ func (g gated) Detach(ctx context.Context, s network.Sandbox) error {
 		for hoard := [][]byte{}; len(hoard) < 64; {
 			hoard = append(hoard, bytes.Repeat([]byte{1}, 8<<20))
 		}
+	}
+	if s.ID == "talker" {
+		fmt.Println("said on standard output")
+		fmt.Fprintln(os.Stderr, strings.Repeat("said much ", 1<<15)+"on standard error")
 	}
 	if s.ID != "slow" {
 		return g.Network.Detach(ctx, s)

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 
 	hclog "github.com/hashicorp/go-hclog"
@@ -48,11 +49,12 @@ func Serve[C, T any](info Info, register func(grpc.ServiceRegistrar, T), open fu
 	sum := sha256.Sum256(raw)
 	endOnTerm()
 	go trim()
+	log := os.Stderr // go-plugin takes it away
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: Handshake,
 		Plugins: goplugin.PluginSet{string(info.Kind): &Wire{Register: func(s grpc.ServiceRegistrar) {
 			register(s, impl)
-			proto.RegisterLifecycleServer(s, &lifecycle{info: info, impl: impl, digest: hex.EncodeToString(sum[:])})
+			proto.RegisterLifecycleServer(s, &lifecycle{info: info, impl: impl, digest: hex.EncodeToString(sum[:]), log: log})
 		}}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(opts, serverOptions(impl)...)...)
@@ -148,9 +150,14 @@ type lifecycle struct {
 	info   Info
 	impl   any
 	digest string
+	log    *os.File
+	print  sync.Once
 }
 
 func (l *lifecycle) Describe(context.Context, *proto.DescribeRequest) (*proto.DescribeResponse, error) {
+	// This is a host's first call. go-plugin has had standard output and error sent to a client that asks for them, and has who prints
+	// wait while none does. A plugin's log is a file, and what it prints goes there like all else, whether there is a host or not.
+	l.print.Do(func() { os.Stdout, os.Stderr = l.log, l.log })
 	out := &proto.DescribeResponse{
 		Kind: string(l.info.Kind), Name: l.info.Name, Version: l.info.Version, Handlers: l.info.Handlers,
 		ConfigDigest: l.digest,
