@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/gantryio/gantry/interfaces/plugin/plugintest"
+	"github.com/gantryio/gantry/test/upstream"
 )
 
 // runEtcd makes this executable an etcd.
@@ -117,11 +118,8 @@ func (p *process) stop(t testing.TB) {
 func startEtcd(t testing.TB, port int) string {
 	t.Helper()
 	dir := t.TempDir()
-	url := "http://127.0.0.1:" + strconv.Itoa(port)
-	peer := "http://127.0.0.1:" + strconv.Itoa(port+1)
-	start(t, filepath.Join(dir, "log"), []string{runEtcd + "=1"}, "/proc/self/exe", "--name", "etcd", "--data-dir", filepath.Join(dir, "data"),
-		"--listen-client-urls", url, "--advertise-client-urls", url,
-		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "etcd="+peer)
+	url, args := upstream.Etcd(dir, port)
+	start(t, filepath.Join(dir, "log"), []string{runEtcd + "=1"}, "/proc/self/exe", args...)
 	return url
 }
 

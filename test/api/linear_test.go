@@ -21,6 +21,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/gantryio/gantry/test/upstream"
 )
 
 // input is a call about one object; output is its answer.
@@ -389,11 +391,10 @@ func TestLinearUnderKills(t *testing.T) {
 }
 
 func TestLinearOverAKilledEtcd(t *testing.T) {
-	dir, port := t.TempDir(), 2389
-	url, peer := "http://127.0.0.1:"+strconv.Itoa(port), "http://127.0.0.1:"+strconv.Itoa(port+1)
+	dir := t.TempDir()
+	url, args := upstream.Etcd(dir, 2389)
 	run := func() *process {
-		return start(t, filepath.Join(dir, "log"), []string{runEtcd + "=1"}, "/proc/self/exe", "--name", "etcd", "--data-dir", filepath.Join(dir, "data"),
-			"--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "etcd="+peer)
+		return start(t, filepath.Join(dir, "log"), []string{runEtcd + "=1"}, "/proc/self/exe", args...)
 	}
 	etcd := run()
 	s := &server{data: t.TempDir(), port: 6449, flags: []string{"--etcd-endpoints", url}}

@@ -207,7 +207,8 @@ func TestMoveOfEtcd(t *testing.T) {
 		t.Fatal(err)
 	}
 	kube.start(t)
-	config := kube.config(t)
+	config := rest.CopyConfig(kube.config)
+	config.UserAgent = "move"
 	m := newMover(t, config)
 	// Nobody else is to change anything: the controllers of another server are said to run.
 	held := named("gantry-control")

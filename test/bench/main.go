@@ -1,6 +1,6 @@
 // Command bench prints how fast and how small Gantry is on this machine: start-up, idle cost, pod start,
 // restart and deletion, a deployment of 50, plugins (memory, reattaching, swaps, the cost of a call), writes over HTTPS, a client beside a flooding one, what reads,
-// lists, watches and a large cluster cost the server, a deployment of 1,000 and 10,000 pods on a thousand hollow nodes, and the scheduler. It
+// lists, watches and a large cluster cost the server, some of that beside a kube-apiserver where one is built, a deployment of 1,000 and 10,000 pods on a thousand hollow nodes, and the scheduler. It
 // needs root and what `make build` makes, and runs everything in a network namespace of its own without an uplink.
 //
 //	go run ./test/bench [-only NAME,...]
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.etcd.io/etcd/server/v3/etcdmain"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -55,6 +56,7 @@ var benches = []bench{
 	{name: "reads", run: reads},
 	{name: "lists", run: lists},
 	{name: "watchers", run: watchers},
+	{name: "beside", run: beside},
 	{name: "large", run: large},
 	{name: "rollout", run: rollout},
 	{name: "jobs", run: jobs},
@@ -70,6 +72,10 @@ var benches = []bench{
 var profiles = flag.String("profiles", "", "folder for profiles of the API server, of the benches that have one of their own")
 
 func main() {
+	if os.Getenv(beingEtcd) != "" {
+		etcdmain.Main(os.Args)
+		return
+	}
 	only := flag.String("only", "", "names of the benches to run, with commas between; all when empty")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile of this process, which has all of the scheduler's benches")
 	flag.Parse()

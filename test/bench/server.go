@@ -27,6 +27,7 @@ import (
 type apiServer struct {
 	bin, data string
 	cmd       *exec.Cmd
+	etcd      *exec.Cmd // of a server that has it in a process of its own
 	config    *rest.Config
 }
 
@@ -93,12 +94,14 @@ func (s *apiServer) isReady(ctx context.Context) (err error) {
 }
 
 func (s *apiServer) stop() {
-	if s.cmd == nil || s.cmd.Process == nil {
-		return
+	for _, cmd := range []**exec.Cmd{&s.cmd, &s.etcd} {
+		if *cmd == nil || (*cmd).Process == nil {
+			continue
+		}
+		_ = (*cmd).Process.Signal(syscall.SIGTERM)
+		_ = (*cmd).Wait()
+		*cmd = nil
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	_ = s.cmd.Wait()
-	s.cmd = nil
 }
 
 // caller is a client with a connection of its own.
@@ -195,10 +198,14 @@ func (s *apiServer) load(ctx context.Context, clients, n int, call func(c *calle
 	return all, errors.Join(<-errs, ctx.Err())
 }
 
-// cpu is what the server has used so far.
+// cpu is what the server has used so far, and its etcd.
 func (s *apiServer) cpu() time.Duration {
 	u, _ := usageOf(s.cmd.Process.Pid)
-	return u.cpu
+	if s.etcd == nil {
+		return u.cpu
+	}
+	etcd, _ := usageOf(s.etcd.Process.Pid)
+	return u.cpu + etcd.cpu
 }
 
 // memoryOf is what a process has in memory, in bytes: its own pages, the pages of files that it has mapped (its executable and
