@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
@@ -121,7 +122,8 @@ func (c *Controller) servicesOf(ctx context.Context, o client.Object) []reconcil
 	var out []reconcile.Request
 	for _, p := range byLabels(o) {
 		var list corev1.ServiceList
-		if err := c.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.MatchingFields{servicesBySelector: p}); err != nil {
+		selected := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector(servicesBySelector, p)} // sooner made than MatchingFields
+		if err := c.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), selected); err != nil {
 			continue
 		}
 		for i := range list.Items {

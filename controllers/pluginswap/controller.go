@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -46,10 +45,10 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	return ctrl.ControllerManagedBy(mgr).Named("pluginswap").
 		For(&v1alpha1.PluginSwap{}).
-		Watches(&v1alpha1.NodePlugins{}, handler.EnqueueRequestsFromMapFunc(c.running)).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(c.running)).
-		Watches(&policyv1.PodDisruptionBudget{}, handler.EnqueueRequestsFromMapFunc(c.running)).
-		Watches(&v1alpha1.PluginSwap{}, handler.EnqueueRequestsFromMapFunc(c.running)). // Those that wait for another one.
+		Watches(&v1alpha1.NodePlugins{}, owner.EnqueueAny(c.running)).
+		Watches(&corev1.Pod{}, owner.EnqueueAny(c.running)).
+		Watches(&policyv1.PodDisruptionBudget{}, owner.EnqueueAny(c.running)).
+		Watches(&v1alpha1.PluginSwap{}, owner.EnqueueAny(c.running)). // Those that wait for another one.
 		WithOptions(workers.Options(1)).
 		Complete(c)
 }

@@ -37,6 +37,9 @@ func (c *Collection) ByIndex(name, value string) ([]*Entry, bool) {
 		return nil, false
 	}
 	found := x.byKey[value]
+	if len(found) == 0 {
+		return nil, true
+	}
 	out := make([]*Entry, 0, len(found))
 	for _, key := range slices.Sorted(maps.Keys(found)) {
 		out = append(out, found[key])

@@ -109,12 +109,9 @@ func resourceOf(g *api.Registry, obj runtime.Object) (*api.Resource, error) {
 	if r := g.ForType(reflect.TypeOf(obj)); r != nil {
 		return r, nil
 	}
-	gvk := obj.GetObjectKind().GroupVersionKind()
-	if gvk.Empty() {
-		var err error
-		if gvk, err = kindOf(obj); err != nil {
-			return nil, err
-		}
+	gvk, err := kindOf(obj)
+	if err != nil {
+		return nil, err
 	}
 	if r := g.Kind(gvk); r != nil {
 		return r, nil
@@ -135,6 +132,9 @@ func kindOf(obj runtime.Object) (schema.GroupVersionKind, error) {
 	t := reflect.TypeOf(obj)
 	if have, ok := kinds.Load(t); ok {
 		return have.(schema.GroupVersionKind), nil
+	}
+	if gvk := obj.GetObjectKind().GroupVersionKind(); !gvk.Empty() {
+		return gvk, nil
 	}
 	all, _, err := scheme.Scheme.ObjectKinds(obj)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -152,6 +153,9 @@ func indexed(col *cache.Collection, o *client.ListOptions) ([]*cache.Entry, fiel
 		if !ok {
 			continue
 		}
+		if len(entries) == 0 {
+			return nil, nil, true
+		}
 		var rest []fields.Selector
 		for j, other := range reqs {
 			if j != i && other.Operator != selection.NotEquals {
@@ -163,6 +167,21 @@ func indexed(col *cache.Collection, o *client.ListOptions) ([]*cache.Entry, fiel
 		return entries, fields.AndSelectors(rest...), true
 	}
 	return nil, nil, false
+}
+
+var itemFields sync.Map // reflect.Type of a list → reflect.StructField, for finding one by its name takes as long as the rest of a list of nothing
+
+// itemsOf finds the items of a type of lists, false when they are no slice.
+func itemsOf(list reflect.Type) (reflect.StructField, bool) {
+	if have, ok := itemFields.Load(list); ok {
+		return have.(reflect.StructField), true
+	}
+	field, ok := list.FieldByName("Items")
+	if !ok || field.Type.Kind() != reflect.Slice {
+		return reflect.StructField{}, false
+	}
+	itemFields.Store(list, field)
+	return field, true
 }
 
 func setItems(ctx context.Context, r *api.Resource, out client.ObjectList, entries []*cache.Entry) error {
@@ -192,10 +211,12 @@ func setItems(ctx context.Context, r *api.Resource, out client.ObjectList, entri
 		}
 		return nil
 	}
-	items := reflect.ValueOf(out).Elem().FieldByName("Items")
-	if !items.IsValid() || items.Kind() != reflect.Slice || items.Type().Elem() != r.Type() {
+	list := reflect.ValueOf(out).Elem()
+	field, ok := itemsOf(list.Type())
+	if !ok || field.Type.Elem() != r.Type() {
 		return fmt.Errorf("list %s into %T", r.Plural, out)
 	}
+	items := list.FieldByIndex(field.Index)
 	items.Set(reflect.MakeSlice(items.Type(), len(entries), len(entries)))
 	for i, e := range entries {
 		items.Index(i).Set(reflect.ValueOf(r.FromStored(e.Object)).Elem())

@@ -25,19 +25,31 @@ func EnqueueOwner(requests handler.MapFunc) handler.EventHandler {
 	return enqueue(requests, func(o client.Object) bool { return metav1.GetControllerOfNoCopy(o) != nil })
 }
 
+// EnqueueAny is handler.EnqueueRequestsFromMapFunc for a function that does not go by the object: it is asked once about an update.
+func EnqueueAny(requests handler.MapFunc) handler.EventHandler {
+	return watched{handler.EnqueueRequestsFromMapFunc(requests), func(_, _ client.Object) bool { return false }, func(client.Object) bool { return true }}
+}
+
 // enqueue asks about an object that has not moved if it is concerned.
 func enqueue(requests handler.MapFunc, concerned func(client.Object) bool) handler.EventHandler {
-	all := handler.EnqueueRequestsFromMapFunc(requests)
-	return handler.Funcs{
-		CreateFunc: all.Create, DeleteFunc: all.Delete, GenericFunc: all.Generic,
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			switch {
-			case moved(e.ObjectOld, e.ObjectNew):
-				all.Update(ctx, e, q)
-			case concerned(e.ObjectNew):
-				all.Generic(ctx, event.GenericEvent{Object: e.ObjectNew}, q)
-			}
-		},
+	return watched{handler.EnqueueRequestsFromMapFunc(requests), moved, concerned}
+}
+
+// watched asks about both versions of an object that has moved, and about others only if they are concerned. It is no handler.Funcs, for
+// these look with every event whether an object has what all objects have.
+type watched struct {
+	handler.EventHandler
+	moved     func(old, now client.Object) bool
+	concerned func(client.Object) bool
+}
+
+// Update implements handler.EventHandler.
+func (w watched) Update(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	switch {
+	case w.moved(e.ObjectOld, e.ObjectNew):
+		w.EventHandler.Update(ctx, e, q)
+	case w.concerned(e.ObjectNew):
+		w.Generic(ctx, event.GenericEvent{Object: e.ObjectNew}, q)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestEnqueue(t *testing.T) {
 			for _, enqueue := range []struct {
 				by   func(handler.MapFunc) handler.EventHandler
 				want int
-			}{{Enqueue, test.asked}, {EnqueueOwner, test.owner}} {
+			}{{Enqueue, test.asked}, {EnqueueOwner, test.owner}, {EnqueueAny, 1}} {
 				asked := 0
 				h := enqueue.by(func(context.Context, client.Object) []reconcile.Request {
 					asked++
