@@ -101,26 +101,27 @@ func (r Reader) globalDefault(ctx context.Context) *schedulingv1.PriorityClass {
 
 // limitRanges are those of a namespace, in order of their names.
 func (r Reader) limitRanges(ctx context.Context, namespace string) []*corev1.LimitRange {
-	res := r.Registry.Resource(corev1.SchemeGroupVersion.WithResource("limitranges"))
-	if res == nil || r.Cache.Latest(ctx) != nil {
-		return nil
-	}
-	var all []*corev1.LimitRange
-	for _, e := range r.Cache.Of(res).Snapshot().From(namespace, "") {
-		all = append(all, e.Object.(*corev1.LimitRange))
-	}
-	return all
+	return within[corev1.LimitRange](ctx, r, corev1.SchemeGroupVersion.WithResource("limitranges"), namespace)
 }
 
 // quotas are those of a namespace, in order of their names.
 func (r Reader) quotas(ctx context.Context, namespace string) []*corev1.ResourceQuota {
-	res := r.Registry.Resource(corev1.SchemeGroupVersion.WithResource("resourcequotas"))
+	return within[corev1.ResourceQuota](ctx, r, corev1.SchemeGroupVersion.WithResource("resourcequotas"), namespace)
+}
+
+// within returns all objects of a kind in a namespace, in order of their names. Most writes ask, and mostly there are none.
+func within[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource, namespace string) []*T {
+	res := r.Registry.Resource(gvr)
 	if res == nil || r.Cache.Latest(ctx) != nil {
 		return nil
 	}
-	var all []*corev1.ResourceQuota
-	for _, e := range r.Cache.Of(res).Snapshot().From(namespace, "") {
-		all = append(all, e.Object.(*corev1.ResourceQuota))
+	col := r.Cache.Of(res)
+	if _, none := col.None(namespace); none {
+		return nil
+	}
+	var all []*T
+	for _, e := range col.Snapshot().From(namespace, "") {
+		all = append(all, any(e.Object).(*T))
 	}
 	return all
 }

@@ -64,7 +64,7 @@ func (c *Collection) Count(namespace string, most int) int {
 }
 
 func (c *Collection) countLocked(namespace string, most int) int {
-	if namespace == "" {
+	if namespace == "" || c.tree.Len() == 0 {
 		return min(most, c.tree.Len())
 	}
 	n, prefix := 0, c.kind().Prefix()+namespace+"/"
