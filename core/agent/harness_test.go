@@ -15,12 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/gantryio/gantry/core/agent/apiwatch/apiwatchtest"
 	fakeruntime "github.com/gantryio/gantry/plugins/runtime/fake"
 )
 
@@ -74,15 +74,10 @@ func memoryAPI(watched chan struct{}, deletes *counter, objs ...client.Object) c
 		WithIndex(&corev1.ConfigMap{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).
 		WithIndex(&corev1.Secret{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).
 		WithInterceptorFuncs(interceptor.Funcs{
-			Watch: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
-				w, err := c.Watch(ctx, list, opts...)
-				var o client.ListOptions
-				o.ApplyOptions(opts)
-				if _, ok := list.(*corev1.PodList); ok && o.FieldSelector != nil {
-					watched <- struct{}{}
-				}
-				return w, err
-			},
+			Watch: apiwatchtest.Begun(watched, func(list client.ObjectList, o *client.ListOptions) bool {
+				_, ok := list.(*corev1.PodList)
+				return ok && o.FieldSelector != nil
+			}).Watch,
 			Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
 				if obj.GetUID() == "" {
 					obj.SetUID(uuid.NewUUID())

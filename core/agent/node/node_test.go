@@ -10,11 +10,11 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/gantryio/gantry/core/agent/apiwatch/apiwatchtest"
 )
 
 func testSpec() Spec {
@@ -71,11 +71,7 @@ func TestRegistrar(t *testing.T) {
 	watched := make(chan struct{}, 10)
 	api := fake.NewClientBuilder().WithObjects(old).WithStatusSubresource(&corev1.Node{}).
 		WithIndex(&corev1.Node{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).
-		WithInterceptorFuncs(interceptor.Funcs{Watch: func(ctx context.Context, c client.WithWatch, l client.ObjectList, o ...client.ListOption) (watch.Interface, error) {
-			w, err := c.Watch(ctx, l, o...)
-			watched <- struct{}{}
-			return w, err
-		}}).Build()
+		WithInterceptorFuncs(apiwatchtest.Begun(watched, nil)).Build()
 	healthy := make(chan struct{})
 	seen := make(chan *corev1.Node, 100)
 	r := &Registrar{

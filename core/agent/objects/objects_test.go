@@ -7,10 +7,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/gantryio/gantry/core/agent/apiwatch/apiwatchtest"
 )
 
 func await(t *testing.T, ch <-chan struct{}, what string) {
@@ -27,11 +27,7 @@ func TestUsersShareAWatch(t *testing.T) {
 	watched := make(chan struct{}, 10)
 	api := fake.NewClientBuilder().
 		WithIndex(&corev1.ConfigMap{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).
-		WithInterceptorFuncs(interceptor.Funcs{Watch: func(ctx context.Context, c client.WithWatch, l client.ObjectList, o ...client.ListOption) (watch.Interface, error) {
-			w, err := c.Watch(ctx, l, o...)
-			watched <- struct{}{}
-			return w, err
-		}}).Build()
+		WithInterceptorFuncs(apiwatchtest.Begun(watched, nil)).Build()
 	c := &Cache{API: api}
 	key := Key{Kind: ConfigMap, Namespace: "ns", Name: "c"}
 	told := [2]chan struct{}{make(chan struct{}, 10), make(chan struct{}, 10)}
