@@ -75,6 +75,13 @@ type External interface {
 	Idle() bool
 }
 
+// Selective is a plugin that is about some kinds alone: it has nothing to say to a write of any other, whatever is written.
+type Selective interface {
+	Plugin
+	// About tells whether it has something to say to writes of a kind. The answer is always the same.
+	About(r *api.Resource) bool
+}
+
 // Finisher is told how a write ended that it had let through: err is nil when it is stored and seen. It is asked once for each
 // object that all validators have let through.
 type Finisher interface {
@@ -83,6 +90,16 @@ type Finisher interface {
 
 // Chain runs plugins in order until one refuses.
 type Chain []Plugin
+
+// About are the plugins that may have something to say to writes of a kind, in order.
+func (c Chain) About(r *api.Resource) Chain {
+	return slices.DeleteFunc(slices.Clone(c), func(p Plugin) bool { s, ok := p.(Selective); return ok && !s.About(r) })
+}
+
+// isOf tells whether a kind is one of those of a group.
+func isOf(r *api.Resource, group string, kinds ...string) bool {
+	return r.Group == group && slices.Contains(kinds, r.Kind)
+}
 
 // Externals are the plugins that are external, in order.
 func (c Chain) Externals() Chain {

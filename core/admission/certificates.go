@@ -34,6 +34,9 @@ var (
 // Name implements [Plugin].
 func (CertificateRequests) Name() string { return "CertificateApproval" }
 
+// About implements [Selective].
+func (CertificateRequests) About(r *api.Resource) bool { return r.Group == certificatesv1.GroupName }
+
 // Admit implements [Mutator].
 func (CertificateRequests) Admit(_ context.Context, a *Attributes) error {
 	r, ok := a.Object.(*certificatesv1.CertificateSigningRequest)

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/component-helpers/auth/rbac/validation"
 
+	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/auth"
 )
 
@@ -26,6 +27,9 @@ var _ Validator = Escalation{}
 
 // Name implements [Plugin]; in Kubernetes it is a part of the registry.
 func (Escalation) Name() string { return "RBACEscalation" }
+
+// About implements [Selective].
+func (Escalation) About(r *api.Resource) bool { return r.Group == rbacv1.GroupName }
 
 // Validate implements [Validator].
 func (e Escalation) Validate(ctx context.Context, a *Attributes) error {

@@ -5,6 +5,7 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 
+	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/networking"
 )
 
@@ -15,6 +16,11 @@ var _ Mutator = DefaultIngressClass{}
 
 // Name implements [Plugin].
 func (DefaultIngressClass) Name() string { return "DefaultIngressClass" }
+
+// About implements [Selective].
+func (DefaultIngressClass) About(r *api.Resource) bool {
+	return isOf(r, networkingv1.GroupName, "Ingress")
+}
 
 // Admit implements [Mutator].
 func (p DefaultIngressClass) Admit(ctx context.Context, a *Attributes) error {

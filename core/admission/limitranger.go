@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	podresource "k8s.io/component-helpers/resource"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // limitAnnotation tells what a pod owes to the limit ranges of its namespace.
@@ -28,6 +30,9 @@ var (
 
 // Name implements [Plugin].
 func (LimitRanger) Name() string { return "LimitRanger" }
+
+// About implements [Selective].
+func (LimitRanger) About(r *api.Resource) bool { return isOf(r, "", "Pod", "PersistentVolumeClaim") }
 
 // Admit implements [Mutator].
 func (p LimitRanger) Admit(ctx context.Context, a *Attributes) error {

@@ -20,6 +20,9 @@ var _ Mutator = TaintNewNodes{}
 // Name implements [Plugin].
 func (TaintNewNodes) Name() string { return "TaintNodesByCondition" }
 
+// About implements [Selective].
+func (TaintNewNodes) About(r *api.Resource) bool { return isOf(r, "", "Node") }
+
 // Admit implements [Mutator].
 func (TaintNewNodes) Admit(_ context.Context, a *Attributes) error {
 	node, ok := a.Object.(*corev1.Node)

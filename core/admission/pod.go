@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // newPod returns the pod that is being created, nil for other writes.
@@ -40,6 +42,9 @@ var _ Mutator = Priority{}
 
 // Name implements [Plugin].
 func (Priority) Name() string { return "Priority" }
+
+// About implements [Selective].
+func (Priority) About(r *api.Resource) bool { return isOf(r, "", "Pod") }
 
 // Admit implements [Mutator].
 func (p Priority) Admit(ctx context.Context, a *Attributes) error {
@@ -82,6 +87,9 @@ var _ Mutator = RuntimeClass{}
 
 // Name implements [Plugin].
 func (RuntimeClass) Name() string { return "RuntimeClass" }
+
+// About implements [Selective].
+func (RuntimeClass) About(r *api.Resource) bool { return isOf(r, "", "Pod") }
 
 // Admit implements [Mutator].
 func (p RuntimeClass) Admit(ctx context.Context, a *Attributes) error {
@@ -140,6 +148,9 @@ const defaultTolerationSeconds = 300
 
 // Name implements [Plugin].
 func (DefaultTolerations) Name() string { return "DefaultTolerationSeconds" }
+
+// About implements [Selective].
+func (DefaultTolerations) About(r *api.Resource) bool { return isOf(r, "", "Pod") }
 
 // Admit implements [Mutator].
 func (DefaultTolerations) Admit(_ context.Context, a *Attributes) error {

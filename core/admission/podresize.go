@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	podresource "k8s.io/component-helpers/resource"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // PodResize refuses resizes that the pod's node can never carry out.
@@ -25,6 +27,9 @@ const (
 
 // Name implements [Plugin].
 func (PodResize) Name() string { return "PodResizeValidator" }
+
+// About implements [Selective].
+func (PodResize) About(r *api.Resource) bool { return isOf(r, "", "Pod") }
 
 // Validate implements [Validator].
 func (p PodResize) Validate(ctx context.Context, a *Attributes) error {

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // ResourceClaims refuses administrators' access to devices outside of namespaces that are labelled for it (KEP-5018), and lets
@@ -28,6 +30,9 @@ var _ Validator = ResourceClaims{}
 
 // Name implements [Plugin]. Kubernetes does this without a plugin.
 func (ResourceClaims) Name() string { return "ResourceClaims" }
+
+// About implements [Selective].
+func (ResourceClaims) About(r *api.Resource) bool { return r.Group == resourcev1.GroupName }
 
 // Validate implements [Validator].
 func (p ResourceClaims) Validate(ctx context.Context, a *Attributes) error {

@@ -7,6 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/gantryio/gantry/core/api"
 )
 
 // ServiceAccount gives pods the account "default" when they name none, the account's pull secrets when they have none,
@@ -18,6 +20,9 @@ var _ Mutator = ServiceAccount{}
 
 // Name implements [Plugin].
 func (ServiceAccount) Name() string { return "ServiceAccount" }
+
+// About implements [Selective].
+func (ServiceAccount) About(r *api.Resource) bool { return isOf(r, "", "Pod") }
 
 const (
 	defaultAccount = "default"

@@ -8,6 +8,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/storage"
 )
 
@@ -29,6 +30,9 @@ var _ Mutator = DefaultStorageClass{}
 
 // Name implements [Plugin].
 func (DefaultStorageClass) Name() string { return "DefaultStorageClass" }
+
+// About implements [Selective].
+func (DefaultStorageClass) About(r *api.Resource) bool { return isOf(r, "", "PersistentVolumeClaim") }
 
 // Admit implements [Mutator].
 func (p DefaultStorageClass) Admit(ctx context.Context, a *Attributes) error {
@@ -57,6 +61,9 @@ var _ Validator = ClaimResize{}
 
 // Name implements [Plugin].
 func (ClaimResize) Name() string { return "PersistentVolumeClaimResize" }
+
+// About implements [Selective].
+func (ClaimResize) About(r *api.Resource) bool { return isOf(r, "", "PersistentVolumeClaim") }
 
 // Validate implements [Validator].
 func (p ClaimResize) Validate(ctx context.Context, a *Attributes) error {

@@ -22,6 +22,11 @@ var protected = map[string]string{
 // Name implements [Plugin].
 func (StorageProtection) Name() string { return "StorageObjectInUseProtection" }
 
+// About implements [Selective].
+func (StorageProtection) About(r *api.Resource) bool {
+	return storageGroup(r) && protected[r.Kind] != ""
+}
+
 // Admit implements [Mutator].
 func (StorageProtection) Admit(_ context.Context, a *Attributes) error {
 	if a.Operation != Create || a.Subresource != "" {

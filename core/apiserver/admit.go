@@ -16,13 +16,31 @@ import (
 	"github.com/gantryio/gantry/core/api"
 )
 
+// chains are the admission of one kind.
+type chains struct {
+	all, internals admission.Chain // those of all that ask nobody
+}
+
+// chainsOf are the plugins that have something to say to a kind, of which there are few.
+func (s *Server) chainsOf(r *api.Resource) *chains {
+	kind := r.GroupResource()
+	if have, ok := s.admissions.Load(kind); ok {
+		return have.(*chains)
+	}
+	all := s.Admission.About(r)
+	c := &chains{all, all.Internals()}
+	s.admissions.Store(kind, c)
+	return c
+}
+
 // chainFor is the admission of a write. One that carries out a subresource about which others have been asked is not told to
 // them a second time.
 func (s *Server) chainFor(q *api.Request) admission.Chain {
+	c := s.chainsOf(q.Resource)
 	if q.Admitted || setsStatus(q) {
-		return s.internals
+		return c.internals
 	}
-	return s.Admission
+	return c.all
 }
 
 // admit runs the mutators and looks at what others have made of the object.

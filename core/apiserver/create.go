@@ -110,7 +110,7 @@ func (s *Server) validateAndCreate(ctx context.Context, q *api.Request, attrs *a
 	warn(q, obj, nil)
 	s.Cache.Of(r).Share(obj, nil)
 	entry, err := s.write(ctx, q, obj, 0)
-	s.Admission.Finish(ctx, attrs, err)
+	s.chainFor(q).Finish(ctx, attrs, err)
 	return entry, err
 }
 

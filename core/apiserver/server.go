@@ -88,8 +88,8 @@ type Server struct {
 	conversions func() (*webhookutil.ClientManager, error) // made when the first definition needs it
 	ports       *portAllocator
 	subs        map[subresource]subHandler
-	internals   admission.Chain // those of Admission that ask nobody
-	externals   admission.Chain // and those that do
+	externals   admission.Chain // those of Admission that ask others
+	admissions  sync.Map        // schema.GroupResource → *chains
 	overload    overload
 	meter       usage.Meter
 	figures     *figures
@@ -112,7 +112,7 @@ func (s *Server) Init() {
 	s.ports = newPortAllocator(s.NodePorts)
 	s.subs = s.subresources()
 	s.conversions = sync.OnceValues(func() (*webhookutil.ClientManager, error) { return newConversionClients(s) })
-	s.internals, s.externals = s.Admission.Internals(), s.Admission.Externals()
+	s.externals = s.Admission.Externals()
 	s.meter = usage.Meter{Agents: s.Agents, Address: agentAddress}
 	s.figures = newFigures()
 	s.metrics = s.metricsHandler()

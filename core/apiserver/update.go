@@ -137,7 +137,7 @@ func (s *Server) validateAndReplace(ctx context.Context, q *api.Request, attrs *
 	}
 	warn(q, obj, old)
 	out, err := s.store(ctx, q, obj, entry)
-	s.Admission.Finish(ctx, attrs, err)
+	s.chainFor(q).Finish(ctx, attrs, err)
 	return out, err
 }
 

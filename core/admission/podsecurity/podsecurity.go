@@ -21,6 +21,7 @@ import (
 	"k8s.io/pod-security-admission/policy"
 
 	"github.com/gantryio/gantry/core/admission"
+	coreapi "github.com/gantryio/gantry/core/api"
 )
 
 // Plugin refuses pods that violate what their namespace enforces, warns of those and of templates of such that violate what it warns of,
@@ -63,6 +64,17 @@ var recorder = sync.OnceValue(func() metrics.Recorder {
 
 // Name implements [admission.Plugin].
 func (*Plugin) Name() string { return name }
+
+// About implements [admission.Selective].
+func (*Plugin) About(r *coreapi.Resource) bool {
+	switch r.Group {
+	case "":
+		return r.Kind == "Namespace" || r.Kind == "Pod" || r.Kind == "PodTemplate" || r.Kind == "ReplicationController"
+	case appsv1.GroupName, batchv1.GroupName:
+		return true
+	}
+	return false
+}
 
 // Validate implements [admission.Validator].
 func (p *Plugin) Validate(ctx context.Context, a *admission.Attributes) error {

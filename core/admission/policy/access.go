@@ -26,6 +26,9 @@ var _ admission.Validator = Access{}
 // Name implements [admission.Plugin]; in Kubernetes it is a part of the registry.
 func (Access) Name() string { return "AdmissionPolicyParams" }
 
+// About implements [admission.Selective].
+func (Access) About(r *api.Resource) bool { return r.Group == admissionv1.GroupName }
+
 // Validate implements [admission.Validator].
 func (p Access) Validate(ctx context.Context, a *admission.Attributes) error {
 	if a.Operation == admission.Delete || a.Resource.Group != admissionv1.GroupName || a.Subresource != "" || a.User == nil {
