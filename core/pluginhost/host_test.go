@@ -149,6 +149,27 @@ func TestPluginOutlivesTheHost(t *testing.T) {
 	}
 }
 
+// A host that ends while it attaches, as a new process does that cannot begin, leaves the plugin to the next.
+func TestAHostThatEndsLeavesThePlugin(t *testing.T) {
+	ctx, c := deadline(t), place(t)
+	h, stop := run(t, c)
+	first := ready(ctx, t, h)
+	stop()
+	another, err := pluginhost.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := another.Stop(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("stop ended with %v", err)
+	}
+	h, _ = run(t, c)
+	if again := ready(ctx, t, h); again.PID != first.PID {
+		t.Errorf("the plugin has process %d, had %d", again.PID, first.PID)
+	}
+}
+
 // What a plugin prints, however it does, is in its log, and nothing waits for somebody to read it.
 func TestWhatAPluginPrintsIsInItsLog(t *testing.T) {
 	ctx, c := deadline(t), place(t)

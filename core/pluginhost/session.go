@@ -64,6 +64,9 @@ func (i *instance) open(ctx context.Context) (*session, error) {
 		if err == nil {
 			return s, nil
 		}
+		if ctx.Err() != nil { // it is this host that ends, and the next one will attach
+			return nil, fmt.Errorf("attach to the running process: %w", ctx.Err())
+		}
 		slog.Warn("cannot attach to running plugin, replacing it", "plugin", i.conn.name, "error", err)
 	}
 	if err := old.Process.End(endGrace); err != nil {
