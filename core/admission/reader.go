@@ -33,15 +33,7 @@ func get[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource, 
 
 // list returns all objects of a kind that has no namespace.
 func list[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource) []*T {
-	res := r.Registry.Resource(gvr)
-	if res == nil || r.Cache.Latest(ctx) != nil {
-		return nil
-	}
-	var all []*T
-	for _, e := range r.Cache.Of(res).Snapshot().All() {
-		all = append(all, any(e.Object).(*T))
-	}
-	return all
+	return within[T](ctx, r, gvr, "")
 }
 
 // Namespace returns a namespace, nil when there is none.
@@ -109,7 +101,7 @@ func (r Reader) quotas(ctx context.Context, namespace string) []*corev1.Resource
 	return within[corev1.ResourceQuota](ctx, r, corev1.SchemeGroupVersion.WithResource("resourcequotas"), namespace)
 }
 
-// within returns all objects of a kind in a namespace, in order of their names. Most writes ask, and mostly there are none.
+// within returns all objects of a kind in a namespace, "" for all, in order of their names. Most writes ask, and mostly there are none.
 func within[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource, namespace string) []*T {
 	res := r.Registry.Resource(gvr)
 	if res == nil || r.Cache.Latest(ctx) != nil {

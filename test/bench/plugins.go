@@ -103,8 +103,7 @@ func mediansDuring(list []v1alpha1.NodePlugin, do func() error) ([]float64, erro
 		case err := <-done:
 			medians := make([]float64, len(list))
 			for i, s := range samples {
-				slices.Sort(s)
-				medians[i] = s[len(s)/2]
+				medians[i] = median(s)
 			}
 			return medians, err
 		}

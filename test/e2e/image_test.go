@@ -215,6 +215,24 @@ func annotatedLayout(t *testing.T, dir string, img v1.Image, annotations map[str
 	return path
 }
 
+// wantImport imports an archive and wants a part of the output, or of the error if that part has a space. It tells whether there is an image.
+func wantImport(t *testing.T, path, want string) bool {
+	t.Helper()
+	out, err := shared.try("gantry", "image", "import", path)
+	if strings.Contains(want, " ") {
+		if err == nil {
+			t.Fatalf("imported as %s", out)
+		}
+		wantParts(t, err.Error(), path, want)
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantParts(t, out, want)
+	return true
+}
+
 func TestImagesAreNamedAsCRILooksForThem(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ refName, want string }{
@@ -233,18 +251,9 @@ func TestImagesAreNamedAsCRILooksForThem(t *testing.T) {
 				annotations = map[string]string{"org.opencontainers.image.ref.name": test.refName}
 			}
 			annotatedLayout(t, dir, variant(t, name), annotations)
-			out, err := shared.try("gantry", "image", "import", dir)
-			if strings.Contains(test.want, " ") {
-				if err == nil {
-					t.Fatalf("imported as %s", out)
-				}
-				wantParts(t, err.Error(), test.want)
+			if !wantImport(t, dir, test.want) {
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantParts(t, out, test.want)
 			list, err := shared.try("gantry", "image", "list")
 			if err != nil {
 				t.Fatal(err)
@@ -307,18 +316,7 @@ func TestImportOfOddArchives(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			out, err := shared.try("gantry", "image", "import", file)
-			if strings.Contains(test.want, " ") {
-				if err == nil {
-					t.Fatalf("imported as %s", out)
-				}
-				wantParts(t, err.Error(), file, test.want)
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantParts(t, out, test.want)
+			wantImport(t, file, test.want)
 		})
 	}
 	ns := shared.namespace(t)

@@ -27,8 +27,8 @@ const (
 )
 
 // parseName gives an image's name the form that CRI looks for: with domain, and with either digest or tag. It is
-// ParseDockerRef of github.com/distribution/reference (so say its tests), whose regular expressions alone take more memory than
-// the rest of the plugin at work.
+// ParseDockerRef of github.com/distribution/reference (so say its tests), whose regular expressions take half a megabyte
+// in each process that links them.
 func parseName(from string) (imageName, error) {
 	invalid := func(why string) (imageName, error) {
 		return imageName{}, fmt.Errorf("image name %q: %s: %w", from, why, plugin.ErrInvalid)
