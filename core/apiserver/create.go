@@ -17,6 +17,7 @@ import (
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/store"
+	"github.com/gantryio/gantry/core/turns"
 )
 
 const (
@@ -172,6 +173,7 @@ func (s *Server) write(ctx context.Context, q *api.Request, obj api.Object, revi
 	}
 	expected := s.Cache.Expect(key, value, obj)
 	defer expected.Drop()
+	turns.Yield(ctx)
 	begun, operation := time.Now(), "update"
 	if revision == 0 {
 		operation = "create"

@@ -14,6 +14,7 @@ import (
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/cache"
 	"github.com/gantryio/gantry/core/store"
+	"github.com/gantryio/gantry/core/turns"
 )
 
 // Delete removes an object or marks it as being deleted; the second result tells that it is gone, and the
@@ -144,6 +145,7 @@ func (s *Server) remove(ctx context.Context, q *api.Request, obj api.Object, rev
 	if err != nil {
 		return nil, err
 	}
+	turns.Yield(ctx)
 	var deleted int64
 	begun := time.Now()
 	if len(with) > 0 {

@@ -20,6 +20,7 @@ import (
 	"github.com/gantryio/gantry/core/apiserver/fairness"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/cache"
+	"github.com/gantryio/gantry/core/turns"
 )
 
 const (
@@ -75,6 +76,7 @@ func (s *Server) enter(ctx context.Context, w http.ResponseWriter, limited bool,
 	if !limited || r.User == nil {
 		return fairness.Ticket{}, true
 	}
+	r.Crowded = turns.Crowded(ctx)
 	ticket, headers, err := s.overload.objects.Now().Enter(ctx, r)
 	h := w.Header()
 	h[schemaHeader], h[levelHeader] = headers.Schema, headers.Level

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/gantryio/gantry/core/turns"
 )
 
 const (
@@ -38,6 +41,7 @@ type conn struct {
 	tls      *tls.Conn
 	state    tls.ConnectionState
 	remote   string
+	peer     *turns.Peer
 	ctx      context.Context
 	cancel   context.CancelFunc
 
@@ -57,6 +61,7 @@ type conn struct {
 	used    bool   // something has happened since the last look
 	look    *time.Timer
 	looks   bool // slow bodies are looked for
+	greeted bool
 	going   going
 	cut     [32]uint32 // the streams that were reset last
 	cuts    int
@@ -91,6 +96,7 @@ func newConn(ctx context.Context, s *Server, nc *tls.Conn) *conn {
 		streams: map[uint32]*stream{}, credit: recvWindow, used: true,
 		window: 65535, initial: 65535, maxFrame: maxFrame, fields: newEncoder(),
 	}
+	c.peer = s.turns.Peer(c.caller())
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.flushed.L = &c.mu
 	c.framer = http2.NewFramer(io.Discard, c.in)
@@ -101,8 +107,18 @@ func newConn(ctx context.Context, s *Server, nc *tls.Conn) *conn {
 	return c
 }
 
+// caller is who shares turns with others: who shows a certificate, and else all at one address.
+func (c *conn) caller() string {
+	if chains := c.state.VerifiedChains; len(chains) > 0 {
+		return string(chains[0][0].RawSubject)
+	}
+	host, _, _ := net.SplitHostPort(c.remote)
+	return host
+}
+
 // serve reads until the connection ends.
 func (c *conn) serve() {
+	defer c.peer.Leave()
 	defer c.tls.NetConn().Close()
 	c.watchIdle()
 	err := c.greet()
@@ -138,6 +154,9 @@ func (c *conn) greet() error {
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: c.server.maxHeaderBytes()},
 	)
 	c.windowUpdate(0, recvWindow-65535)
+	if c.greeted = true; c.server.isRetired() {
+		c.retireLocked()
+	}
 	c.flushLater()
 	c.mu.Unlock()
 
@@ -169,7 +188,7 @@ func (c *conn) retire() {
 }
 
 func (c *conn) retireLocked() {
-	if c.going != staying || c.err != nil {
+	if !c.greeted || c.going != staying || c.err != nil { // who has not been greeted is told then
 		return
 	}
 	c.going = asked

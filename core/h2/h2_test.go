@@ -430,6 +430,50 @@ func TestManyStreams(t *testing.T) {
 	wg.Wait()
 }
 
+// However many handlers wait, for their context, their body or their client, others begin.
+func TestHandlersThatWait(t *testing.T) {
+	waits := make(chan struct{})
+	url, client := served(t, &Server{}, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/context":
+			waits <- struct{}{}
+			<-r.Context().Done()
+		case "/body":
+			waits <- struct{}{}
+			_, _ = io.ReadAll(r.Body)
+		case "/client":
+			waits <- struct{}{}
+			_, _ = w.Write(make([]byte, 16<<20))
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for i := range 60 {
+		path := []string{"/context", "/body", "/client"}[i%3]
+		var body io.Reader
+		if path == "/body" {
+			r, w := io.Pipe()
+			context.AfterFunc(ctx, func() { w.Close() })
+			body = r
+		}
+		req, err := http.NewRequestWithContext(ctx, "POST", url+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			if resp, err := client.Do(req); err == nil { // whose body nobody reads
+				context.AfterFunc(ctx, func() { resp.Body.Close() })
+			}
+		})
+		<-waits
+	}
+	if resp, _ := call(t, client, "GET", url+"/", nil); resp.StatusCode != 200 {
+		t.Error(resp.Status)
+	}
+	cancel()
+	all.Wait()
+}
+
 func TestRetire(t *testing.T) {
 	let := make(chan struct{})
 	s := &Server{}
@@ -566,6 +610,7 @@ func isGoAway(code http2.ErrCode) func(http2.Frame) bool {
 func TestRefusals(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
+	begun := make(chan struct{})
 	wait := func(_ http.ResponseWriter, r *http.Request) { <-never }
 	tests := map[string]struct {
 		h    http.HandlerFunc
@@ -596,10 +641,16 @@ func TestRefusals(t *testing.T) {
 			}, want: isReset(5, http2.ErrCodeRefusedStream),
 		},
 		"streams that are given up while their handlers run": {
-			h: wait,
+			h: func(http.ResponseWriter, *http.Request) {
+				begun <- struct{}{}
+				<-never
+			},
 			send: func(r *raw) {
 				for id := range uint32(20) {
 					r.request(2*id+1, true)
+					if id < 2 {
+						<-begun
+					}
 					r.check(r.WriteRSTStream(2*id+1, http2.ErrCodeCancel))
 				}
 			}, want: isGoAway(http2.ErrCodeEnhanceYourCalm),

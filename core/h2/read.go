@@ -325,7 +325,7 @@ func (c *conn) lookForSlow() {
 func (c *conn) begin(st *stream) {
 	c.unhold(st)
 	c.running++
-	c.server.workers.run(st)
+	st.turn.Begin()
 }
 
 // unhold is for a body that is waited for no more, and tells whether it was.

@@ -15,7 +15,7 @@ var blank http.Request
 // have been checked already.
 func (st *stream) parse(f *http2.MetaHeadersFrame) bool {
 	c := st.c
-	req := blank.WithContext(st.ctx)
+	req := blank.WithContext(st)
 	st.req = req
 	req.Proto, req.ProtoMajor, req.ProtoMinor = "HTTP/2.0", 2, 0
 	req.Method, req.Host = f.PseudoValue("method"), f.PseudoValue("authority")

@@ -17,6 +17,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/gantryio/gantry/core/turns"
 )
 
 // Server has the limits of its connections, which are not changed once it is attached. It is safe for concurrent use.
@@ -30,6 +32,7 @@ type Server struct {
 	MaxHeaderBytes uint32
 
 	workers workers
+	turns   turns.Turns
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
@@ -51,6 +54,12 @@ func (s *Server) Retire() {
 	for c := range s.conns {
 		go c.retire()
 	}
+}
+
+func (s *Server) isRetired() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retired
 }
 
 func (s *Server) maxStreams() uint32 {
@@ -89,9 +98,6 @@ func (s *Server) enter(c *conn) (leave func()) {
 		s.conns = map[*conn]struct{}{}
 	}
 	s.conns[c] = struct{}{}
-	if s.retired {
-		go c.retire()
-	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

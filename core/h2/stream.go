@@ -12,15 +12,17 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/gantryio/gantry/core/lazy"
+	"github.com/gantryio/gantry/core/turns"
 )
 
-// stream is a request and its answer. What others than the handler use is guarded by the connection's lock.
+// stream is a request and its answer, and the request's context. What others than the handler use is guarded by the connection's lock.
 type stream struct {
-	c   *conn
-	id  uint32
-	req *http.Request
-	ctx *lazy.Context // of the request
-	res response
+	*lazy.Context
+	c    *conn
+	id   uint32
+	turn turns.Call
+	req  *http.Request
+	res  response
 
 	changed  sync.Cond // more may be written, more can be read of the body, or it has ended
 	queued   bool      // it waits for room on the connection
@@ -47,9 +49,10 @@ type stream struct {
 // newStream is called with the lock; it returns false for a malformed request.
 func (c *conn) newStream(f *http2.MetaHeadersFrame) (*stream, bool) {
 	st := &stream{c: c, id: f.StreamID, window: c.initial, credit: recvWindow, heard: f.StreamEnded()}
-	st.ctx = lazy.New(c.ctx, time.Time{})
+	st.Context = lazy.New(c.ctx, time.Time{})
+	st.turn.Peer, st.turn.Run = c.peer, st
 	if !st.parse(f) {
-		st.ctx.End()
+		st.End()
 		return nil, false
 	}
 	st.res.st = st
@@ -71,9 +74,26 @@ func (st *stream) shut(err error) {
 	if st.err == nil {
 		st.err = err
 	}
-	st.ctx.End()
+	st.End()
 	st.changed.Broadcast()
 }
+
+// Done implements context.Context: who asks for it is going to wait.
+func (st *stream) Done() <-chan struct{} {
+	st.turn.Yield()
+	return st.Context.Done()
+}
+
+// Value implements context.Context.
+func (st *stream) Value(key any) any {
+	if key == turns.Key {
+		return &st.turn
+	}
+	return st.Context.Value(key)
+}
+
+// Run has the handler run, for it is the request's turn.
+func (st *stream) Run() { st.c.server.workers.run(st) }
 
 // handle runs the handler. It is on a goroutine of its own.
 func (st *stream) handle() {
@@ -88,7 +108,9 @@ func (st *stream) handle() {
 			st.c.errorLog.Printf("h2: panic serving %s: %v\n%s", st.c.remote, cause, debug.Stack())
 		}
 	}()
-	st.c.handler.ServeHTTP(&st.res, st.req)
+	if st.Err() == nil { // else it was given up before its turn
+		st.c.handler.ServeHTTP(&st.res, st.req)
+	}
 }
 
 // done ends the answer.
@@ -97,7 +119,8 @@ func (st *stream) done() {
 	if !st.res.broken {
 		st.res.finish()
 	}
-	st.ctx.End()
+	st.turn.End()
+	st.End()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
@@ -199,6 +222,7 @@ func expired(deadline time.Time) bool { return !deadline.IsZero() && !time.Now()
 
 // waitUntil returns when something has changed, or it is time; without a limit if that is zero. It may return early.
 func (st *stream) waitUntil(deadline time.Time) {
+	st.turn.Yield()
 	if !deadline.IsZero() {
 		defer time.AfterFunc(time.Until(deadline), st.changed.Broadcast).Stop()
 	}

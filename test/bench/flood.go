@@ -5,17 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,13 +21,8 @@ import (
 )
 
 const (
-	// flooding marks the process that floods; it holds what that process needs to know.
-	flooding = "GANTRY_BENCH_FLOOD"
-	// floodConnections, each with as many requests at a time, never stop, whatever they are answered.
-	floodConnections = 8
-	floodStreams     = 64
 	// quietRequests are made one after the other.
-	quietRequests = 1000
+	quietRequests = 5000
 	floodObjects  = 200
 )
 
@@ -42,36 +32,32 @@ type floodUser struct {
 	CA, Cert, Key []byte
 }
 
-func (u floodUser) client() (*http.Client, error) {
+func (u floodUser) tls() (*tls.Config, error) {
 	pair, err := tls.X509KeyPair(u.Cert, u.Key)
 	if err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(u.CA)
-	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
-		ForceAttemptHTTP2: true,
-	}}, nil
+	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
+func (u floodUser) client() (*http.Client, error) {
+	config, err := u.tls()
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}, nil
+}
+
+func (floodUser) list() string { return "/api/v1/namespaces/default/configmaps" }
+func (u floodUser) get() string { return u.list() + "/flood-1" }
+
 // flood measures what one client feels of another that sends 512 requests at a time, on as many streams of 8 connections, without ever
-// waiting. Both are of one priority level. The server and the quiet client go before all else on the CPUs, also before the
-// flooding process, for that would be on another machine.
+// waiting. Both are of one priority level, and on this machine, whose CPUs they share with the server.
 func flood(ctx context.Context, c *cluster) error {
 	if err := c.start(ctx); err != nil {
 		return err
-	}
-	pid, err := c.pid()
-	if err != nil {
-		return err
-	}
-	for _, p := range []int{pid, os.Getpid()} {
-		restore, err := prefer(p)
-		if err != nil {
-			return err
-		}
-		defer restore()
 	}
 	quiet, err := c.floodUser(ctx, "quiet")
 	if err != nil {
@@ -111,21 +97,6 @@ func flood(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// prefer lets the session of a process go before all that runs on this machine besides; restore takes it back. Sessions share the
-// CPUs by the priorities of their autogroups (sched(7)), where there are such.
-func prefer(pid int) (restore func(), err error) {
-	restore = func() { _ = setPriority(pid, 0) }
-	return restore, setPriority(pid, -20)
-}
-
-func setPriority(pid, priority int) error {
-	err := os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(priority)), 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
 // floodUser makes a user who may do anything, but has to take their turn.
 func (c *cluster) floodUser(ctx context.Context, name string) (floodUser, error) {
 	authority, err := pki.Open(filepath.Join(c.data, "pki"))
@@ -161,7 +132,7 @@ func quietly(ctx context.Context, u floodUser, round string) (map[string]latenci
 	out := map[string]latencies{}
 	for i := range quietRequests {
 		began := time.Now()
-		if code, err := send(ctx, client, http.MethodGet, u.Host+"/api/v1/namespaces/default/configmaps/flood-1", nil); err != nil || code != http.StatusOK {
+		if code, err := send(ctx, client, http.MethodGet, u.Host+u.get(), nil); err != nil || code != http.StatusOK {
 			return nil, fmt.Errorf("GET number %d: %d %w", i, code, err)
 		}
 		out["GET"] = append(out["GET"], time.Since(began))
@@ -196,87 +167,4 @@ func send(ctx context.Context, client *http.Client, method, url string, body io.
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode, err
-}
-
-// startFlood runs this program again to flood; stop ends it and returns how it was answered.
-func startFlood(ctx context.Context, u floodUser) (stop func() string, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	data, err := json.Marshal(u)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(os.Environ(), flooding+"="+string(data))
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil { // it has begun
-		return nil, errors.Join(err, cmd.Wait())
-	}
-	return func() string {
-		in.Close()
-		text, _ := io.ReadAll(out)
-		_ = cmd.Wait()
-		return string(text)
-	}, nil
-}
-
-// runFlood floods until its input ends, and prints how it was answered.
-func runFlood(text string) error {
-	var u floodUser
-	if err := json.Unmarshal([]byte(text), &u); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	codes := make(chan int, 1024)
-	for range floodConnections {
-		client, err := u.client()
-		if err != nil {
-			return err
-		}
-		for i := range floodStreams {
-			url := u.Host + "/api/v1/namespaces/default/configmaps/flood-1"
-			if i%8 == 0 {
-				url = u.Host + "/api/v1/namespaces/default/configmaps"
-			}
-			go func() {
-				for ctx.Err() == nil {
-					code, _ := send(ctx, client, http.MethodGet, url, nil)
-					codes <- code
-				}
-			}()
-		}
-	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		cancel()
-	}()
-	began, counted := time.Now(), map[int]int{}
-	for n := 0; ; n++ {
-		select {
-		case code := <-codes:
-			counted[code]++
-			if n == 1000 {
-				fmt.Print(".")
-			}
-		case <-ctx.Done():
-			took := time.Since(began).Seconds()
-			fmt.Printf("%.0f answers a second, %.0f%% of them 429", float64(n)/took, 100*float64(counted[http.StatusTooManyRequests])/float64(max(1, n)))
-			return nil
-		}
-	}
 }

@@ -21,6 +21,8 @@ type Request struct {
 	Group, Resource, Subresource, Namespace string
 	// Objects is how many objects are read, for lists and what is like them.
 	Objects int
+	// Crowded requests are refused, unless they are exempt.
+	Crowded bool
 }
 
 // mutating tells that a request is counted as one that writes.

@@ -151,7 +151,7 @@ func (l *Limiter) Enter(ctx context.Context, r *Request) (Ticket, Headers, error
 	s.counts.wanted.add(t.seats, &seatBounds)
 	t.queue = lv.deal(s.flow(r))
 	lv.arrive(t.queue)
-	if lv.exempt || lv.waiting == 0 && l.fits(lv, t.seats) {
+	if lv.exempt || !r.Crowded && lv.waiting == 0 && l.fits(lv, t.seats) {
 		l.start(s, t.queue, t.seats)
 		s.counts.waited.add(0)
 		l.inflight[t.writes]++
@@ -159,7 +159,7 @@ func (l *Limiter) Enter(ctx context.Context, r *Request) (Ticket, Headers, error
 		t.start = time.Now()
 		return t, s.headers, nil
 	}
-	if refusal := l.refuse(s, t.queue); refusal != nil {
+	if refusal := l.refuse(s, t.queue, r.Crowded); refusal != nil {
 		l.mu.Unlock()
 		return Ticket{}, s.headers, refusal
 	}
@@ -175,10 +175,10 @@ func (l *Limiter) Enter(ctx context.Context, r *Request) (Ticket, Headers, error
 }
 
 // refuse tells whether a request that cannot be executed now must not wait either.
-func (l *Limiter) refuse(s *schema, q *queue) *Refusal {
+func (l *Limiter) refuse(s *schema, q *queue, crowded bool) *Refusal {
 	reason := ConcurrencyLimit
 	if q != nil {
-		if q.length < s.level.length {
+		if !crowded && q.length < s.level.length {
 			return nil
 		}
 		reason = QueueFull

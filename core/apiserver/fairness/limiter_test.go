@@ -221,6 +221,28 @@ func TestExempt(t *testing.T) {
 	b.refused(Cancelled, "x", "u")
 }
 
+// TestCrowded: what is too much is refused, though there are seats, unless it is exempt.
+func TestCrowded(t *testing.T) {
+	b := newBed(t, objects(levelOf("x", 50, 0, nil, 1, 1, 50), levelOf("y", 50, 0, nil, 0, 0, 0)))
+	crowded := func(of, user string) error {
+		r := request(of, user)
+		r.Crowded = true
+		k, _, err := b.Enter(t.Context(), r)
+		k.Leave()
+		return err
+	}
+	for of, want := range map[string]Reason{"x": QueueFull, "y": ConcurrencyLimit} {
+		var r *Refusal
+		if err := crowded(of, "u"); !errors.As(err, &r) || r.Reason != want {
+			t.Errorf("%s: got %v, want %s", of, err, want)
+		}
+		b.must(of, "u").Leave()
+	}
+	if err := crowded("system:masters", "admin"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFairness: users who send much and users who send little are executed alike often while both wait.
 func TestFairness(t *testing.T) {
 	b := newBed(t, objects(levelOf("x", 1, 0, new(int32(0)), 64, 1, 500), levelOf("rest", 99, 0, nil, 0, 0, 0)))

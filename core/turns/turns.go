@@ -1,0 +1,357 @@
+// Package turns has calls begin in turns while there are more of them than the CPUs can take, so that a caller with many at a time
+// does not keep others waiting.
+//
+// Go's scheduler takes what can run in the order in which it came, and looks at the network only when nothing else can run: beside
+// 500 calls that wait to run, a single one of somebody else waits for all of them. Here a few calls have a turn at a time, and what
+// waits is taken from one caller after the other. A call that waits for something but the CPU gives its turn away for good, by
+// [Yield]: what is limited here is how many begin.
+//
+// A caller who floods, with many calls in waiting, is slowed down while there are others: however fair the order is, who comes to
+// CPUs that are never idle waits for them. Calls of those who flood begin on half of the CPUs at most, with pauses twice as
+// long as each of them has taken, as long as others call.
+package turns
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+)
+
+const (
+	// perCPU is how many calls have a turn at a time: with fewer, those that wait for a moment leave CPUs idle, and answers to one
+	// caller leave in packets of their own.
+	perCPU = 4
+	// floodWaiting is how many calls of a caller wait when it floods. Clients that do their work in parallel have fewer.
+	floodWaiting = 64
+	// mostWaiting is how many may wait before further ones are crowded. It is what a flow of requests has room for in the queues
+	// of Kubernetes' default priority levels: 6 queues of 50.
+	mostWaiting = 300
+	// pause is how often the time that a call of who floods has taken is waited before the next one in its lane.
+	pause = 2
+	// calm is how long somebody is thought to go on with what they do, flooding or not.
+	calm = 100 * time.Millisecond
+	// patience is after how long a call without [Yield] loses its turn to others, about, for it may wait for something.
+	patience = 2 * time.Millisecond
+)
+
+// Turns says which calls begin. Its zero value is ready for use, by many goroutines at a time.
+type Turns struct {
+	mu      sync.Mutex
+	holders []*Call // that have a turn; nil is a free one
+	free    int
+	peers   map[string]*Peer
+	// Peers with calls in waiting, in the order in which they take turns.
+	first, last *Peer
+
+	flooded bool      // somebody floods, or did lately
+	flood   time.Time // when they were last seen to
+	quiet   time.Time // when somebody who does not flood called last, while somebody floods
+	lanes   []lane    // for those who flood
+
+	timer *time.Timer
+	alarm time.Time // what the timer is set to, zero when it is not
+	check time.Time // when holders are looked at next
+}
+
+// lane is where the calls of those who flood go one by one.
+type lane struct {
+	taken bool
+	ready time.Time // not before
+}
+
+// Peer is a caller.
+type Peer struct {
+	turns *Turns
+	name  string
+	users int
+
+	head, tail *Call // in waiting
+	waiting    int
+	next       *Peer // of those with calls in waiting
+	flooding   time.Time
+}
+
+// Call is a call's place in the order; who makes the call embeds it, and sets its exported fields.
+type Call struct {
+	Peer *Peer
+	// Run is what begins when it is the call's turn. It must not wait.
+	Run Runner
+	// crowded: the caller has too many in waiting.
+	crowded bool
+
+	next  *Call
+	turn  int // 1 and more, in turns.holders; 0 without
+	lane  int // likewise
+	old   bool
+	began time.Time // for calls in a lane
+}
+
+// Runner is what begins.
+type Runner interface{ Run() }
+
+// Peer returns the caller of that name, who is to be left.
+func (t *Turns) Peer(name string) *Peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.peers[name]
+	if p == nil {
+		if t.peers == nil {
+			cpus := runtime.GOMAXPROCS(0)
+			t.peers, t.holders, t.free = map[string]*Peer{}, make([]*Call, perCPU*cpus), perCPU*cpus
+			t.lanes = make([]lane, max(1, cpus/2))
+		}
+		p = &Peer{turns: t, name: name}
+		t.peers[name] = p
+	}
+	p.users++
+	return p
+}
+
+// Leave is for when the caller makes no more calls; those that wait have their turns all the same.
+func (p *Peer) Leave() {
+	t := p.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.users--; p.users == 0 {
+		delete(t.peers, p.name)
+	}
+}
+
+// Begin has a call run: when it is its turn, or at once when it is crowded. [Call.End] comes after it.
+func (c *Call) Begin() {
+	p, t := c.Peer, c.Peer.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.free > 0 && t.first == nil && !t.flooded {
+		t.start(c)
+		return
+	}
+	now := time.Now()
+	if p.waiting >= mostWaiting {
+		p.flooding, t.flood = now, now
+		c.crowded = true
+		c.Run.Run()
+		return
+	}
+	t.push(c)
+	t.look(p, now)
+	t.dispatch(now)
+}
+
+// Yield gives the call's turn away: it is going to wait. It may be called at any time, any number of times.
+func (c *Call) Yield() {
+	if c.Peer == nil {
+		return
+	}
+	t := c.Peer.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.turn == 0 && c.lane == 0 {
+		return
+	}
+	t.stop(c)
+	if t.first != nil {
+		t.dispatch(time.Now())
+	}
+}
+
+// End is for when the call has ended.
+func (c *Call) End() { c.Yield() }
+
+// key is that of the Call of a context.
+type key struct{}
+
+// Key is by which the context of a call returns its *Call.
+var Key any = key{}
+
+// Yield gives away the turn of the call that ctx is of, if it has one: it is going to wait for something.
+func Yield(ctx context.Context) {
+	if c, ok := ctx.Value(Key).(*Call); ok {
+		c.Yield()
+	}
+}
+
+// Crowded tells that the call that ctx is of should be refused, for its caller has many others that wait.
+func Crowded(ctx context.Context) bool {
+	c, ok := ctx.Value(Key).(*Call)
+	return ok && c.crowded
+}
+
+// What follows is called with the lock.
+
+func (t *Turns) push(c *Call) {
+	p := c.Peer
+	if p.tail == nil {
+		p.head = c
+		t.line(p)
+	} else {
+		p.tail.next = c
+	}
+	p.tail = c
+	p.waiting++
+}
+
+func (p *Peer) pop() *Call {
+	c := p.head
+	if p.head = c.next; p.head == nil {
+		p.tail = nil
+	}
+	c.next = nil
+	p.waiting--
+	return c
+}
+
+// line puts a peer at the end of those who wait.
+func (t *Turns) line(p *Peer) {
+	p.next = nil
+	if t.last == nil {
+		t.first = p
+	} else {
+		t.last.next = p
+	}
+	t.last = p
+}
+
+// look finds who floods.
+func (t *Turns) look(p *Peer, now time.Time) {
+	switch {
+	case p.waiting >= floodWaiting:
+		p.flooding, t.flood, t.flooded = now, now, true
+	case now.Sub(p.flooding) > calm:
+		t.quiet = now
+	}
+	if now.Sub(t.flood) > calm {
+		t.flooded = false
+	}
+}
+
+// slowed tells whose calls go by the lanes.
+func (t *Turns) slowed(p *Peer, now time.Time) bool {
+	return t.flooded && now.Sub(p.flooding) <= calm && now.Sub(t.quiet) <= calm
+}
+
+// dispatch starts what may be started.
+func (t *Turns) dispatch(now time.Time) {
+	var before *Peer
+	for p := t.first; p != nil && t.free > 0; {
+		next := p.next
+		lane := 0
+		if t.slowed(p, now) {
+			if lane = t.lane(now); lane == 0 {
+				before, p = p, next
+				continue
+			}
+		}
+		if before == nil {
+			t.first = next
+		} else {
+			before.next = next
+		}
+		if next == nil {
+			t.last = before
+		}
+		c := p.pop()
+		if p.head != nil {
+			t.line(p)
+			if next == nil {
+				next = p
+			}
+		}
+		if lane > 0 {
+			c.lane, c.began = lane, now
+			t.lanes[lane-1].taken = true
+		}
+		t.start(c)
+		p = next
+	}
+	t.arm(now)
+}
+
+// lane returns one that is free, 0 when none is.
+func (t *Turns) lane(now time.Time) int {
+	for i := range t.lanes {
+		if l := &t.lanes[i]; !l.taken && !now.Before(l.ready) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+func (t *Turns) start(c *Call) {
+	for i := range t.holders {
+		if t.holders[i] == nil {
+			t.holders[i], c.turn = c, i+1
+			t.free--
+			break
+		}
+	}
+	c.Run.Run()
+}
+
+// stop takes a call's turn and lane.
+func (t *Turns) stop(c *Call) {
+	if c.turn > 0 {
+		t.holders[c.turn-1], c.turn = nil, 0
+		t.free++
+	}
+	if c.lane > 0 {
+		now := time.Now()
+		t.lanes[c.lane-1] = lane{ready: now.Add(pause * now.Sub(c.began))}
+		c.lane = 0
+	}
+}
+
+// arm sets the timer to when something may change without a call that begins or ends.
+func (t *Turns) arm(now time.Time) {
+	if t.first == nil {
+		t.check = time.Time{}
+		return
+	}
+	if t.check.IsZero() {
+		t.check = now.Add(patience)
+	}
+	at := t.check
+	if t.free > 0 { // so it is for a lane that they wait
+		for _, l := range t.lanes {
+			if !l.taken && l.ready.Before(at) {
+				at = l.ready
+			}
+		}
+	}
+	if !t.alarm.IsZero() && !at.Before(t.alarm) {
+		return
+	}
+	t.alarm = at
+	if t.timer == nil {
+		t.timer = time.AfterFunc(at.Sub(now), t.ring)
+		return
+	}
+	t.timer.Reset(at.Sub(now))
+}
+
+// ring is what the timer calls.
+func (t *Turns) ring() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	t.alarm = time.Time{}
+	if t.first != nil && !t.check.IsZero() && !now.Before(t.check) {
+		t.takeBack()
+		t.check = now.Add(patience)
+	}
+	t.dispatch(now)
+}
+
+// takeBack takes the turns of those who have had them for long.
+func (t *Turns) takeBack() {
+	for _, c := range t.holders {
+		if c == nil {
+			continue
+		}
+		if c.old {
+			t.stop(c)
+		}
+		c.old = true
+	}
+}
