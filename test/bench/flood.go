@@ -50,7 +50,7 @@ func (u floodUser) client() (*http.Client, error) {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}, nil
 }
 
-func (floodUser) list() string { return "/api/v1/namespaces/default/configmaps" }
+func (floodUser) list() string  { return "/api/v1/namespaces/default/configmaps" }
 func (u floodUser) get() string { return u.list() + "/flood-1" }
 
 // flood measures what one client feels of another that sends 512 requests at a time, on as many streams of 8 connections, without ever
