@@ -50,7 +50,10 @@ func (s *Server) serveWatch(w http.ResponseWriter, c *call) {
 	ctx, cancel := context.WithTimeout(c.ctx, o.Timeout)
 	defer cancel()
 	spoken := c.q.Spoken()
-	f := &frames{c: c, out: w, control: http.NewResponseController(w), figures: s.figures.watch(spoken.Group, spoken.Version, spoken.Plural)}
+	f := &frames{
+		c: c, out: w, control: http.NewResponseController(w), include: c.query.Get("includeObject"),
+		figures: s.figures.watch(spoken.Group, spoken.Version, spoken.Plural),
+	}
 	if initial := o.InitialEvents; initial != nil && *initial {
 		key, begun := c.key(), time.Now()
 		f.listed = func() {
@@ -70,6 +73,7 @@ type frames struct {
 	out     http.ResponseWriter
 	control *http.ResponseController
 	buf     []byte
+	include string // what rows of tables have of their objects
 	tables  int
 	figures *watchFigures
 	listed  func()    // once, when the initial list is sent; nil for nothing
@@ -155,7 +159,7 @@ func (f *frames) event(ev *WatchEvent) error {
 		return err
 	}
 	data, err := encodeEntry(f.c.view.plain(), f.c.q.Spoken(), entry, tableOptions{
-		include: f.c.query.Get("includeObject"), bare: f.tables > 0,
+		include: f.include, bare: f.tables > 0,
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,7 +36,8 @@ type Watch struct {
 	cache   *cache.Cache
 	initial []WatchEvent
 	buf     []*cache.Event
-	marks   *time.Ticker
+	marks   *time.Timer // nil without bookmarks
+	due     atomic.Bool // a bookmark
 	sent    int64
 	// after is the revision that the client asked to go on after; another server, which it comes from,
 	// may have been ahead of this one.
@@ -82,7 +84,10 @@ func (s *Server) Watch(ctx context.Context, q *api.Request, o *ListOptions) (*Wa
 		w.sent, w.after = revision, revision
 	}
 	if o.Bookmarks {
-		w.marks = time.NewTicker(bookmarkEvery)
+		w.marks = time.AfterFunc(bookmarkEvery, func() {
+			w.due.Store(true)
+			w.watcher.Wake()
+		})
 	}
 	return w, nil
 }
@@ -114,34 +119,29 @@ func (w *Watch) Close() {
 // Ready tells that there are events with which the watch begins.
 func (w *Watch) Ready() bool { return len(w.initial) > 0 }
 
-// Next waits for events and appends them to out. Errors are final; those that a client can act on are
+// Next waits for events and appends them to out. ctx is the same in all calls. Errors are final; those that a client can act on are
 // API statuses.
 func (w *Watch) Next(ctx context.Context, out []WatchEvent) ([]WatchEvent, error) {
 	if len(w.initial) > 0 {
 		out, w.initial = append(out, w.initial...), nil
 		return out, nil
 	}
-	var marks <-chan time.Time
-	if w.marks != nil {
-		marks = w.marks.C
-	}
 	for n := len(out); ; {
-		select {
-		case <-ctx.Done():
-			return out, ctx.Err()
-		case <-marks:
-			// Read before polling: what came until then is either polled here or not before the mark.
-			seen := w.cache.Revision()
-			events, err := w.poll(ctx, out)
-			if err != nil || len(events) > n {
-				return events, err
-			}
+		if err := w.watcher.Wait(ctx); err != nil {
+			return out, err
+		}
+		due := w.due.Swap(false)
+		// Read before polling: what came until then is either polled here or not before the mark.
+		seen := w.cache.Revision()
+		events, err := w.poll(ctx, out)
+		if due {
+			w.marks.Reset(bookmarkEvery)
+		}
+		if err != nil || len(events) > n {
+			return events, err
+		}
+		if due {
 			return append(out, WatchEvent{Type: watch.Bookmark, Revision: max(seen, w.sent)}), nil
-		case <-w.watcher.Woken():
-			events, err := w.poll(ctx, out)
-			if err != nil || len(events) > n {
-				return events, err
-			}
 		}
 	}
 }

@@ -52,6 +52,8 @@ type Watcher struct {
 	start  []*Event
 	cursor atomic.Pointer[node]
 	woken  chan struct{}
+	ctx    context.Context // that Wait was called with last
+	stop   func() bool     // waking when it ends
 	cut    atomic.Pointer[error]
 	// patient watchers are never cut for being slow.
 	patient atomic.Bool
@@ -103,6 +105,9 @@ func (c *Collection) watchLocked(past []*Event, s Scope) *Watcher {
 
 // Close ends the watch; a Next that waits is not woken, its context is for that.
 func (w *Watcher) Close() {
+	if w.stop != nil {
+		w.stop()
+	}
 	w.col.mu.Lock()
 	defer w.col.mu.Unlock()
 	w.col.leave(w)
@@ -119,8 +124,29 @@ func (c *Collection) leave(w *Watcher) {
 	}
 }
 
-// Woken receives when Next may have something.
+// Woken receives when Poll may have something, and after Wake.
 func (w *Watcher) Woken() <-chan struct{} { return w.woken }
+
+// Wake has Wait return, now or when it is called next. It may be called by any goroutine.
+func (w *Watcher) Wake() {
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Wait waits until Poll may have something, or Wake is called. The error is that of ctx. Calls with the same ctx, one after the other, are
+// cheap: the end of ctx wakes the watcher, so that it waits for one thing only.
+func (w *Watcher) Wait(ctx context.Context) error {
+	if w.ctx != ctx {
+		if w.stop != nil {
+			w.stop()
+		}
+		w.ctx, w.stop = ctx, context.AfterFunc(ctx, w.Wake)
+	}
+	<-w.woken
+	return ctx.Err()
+}
 
 // Poll appends the events that are there to buf and returns it, at once. The error is final.
 func (w *Watcher) Poll(buf []*Event) ([]*Event, error) {
@@ -147,10 +173,8 @@ func (w *Watcher) Poll(buf []*Event) ([]*Event, error) {
 // Next waits for events and appends them to buf. The error is final: ErrSlow, or that of ctx.
 func (w *Watcher) Next(ctx context.Context, buf []*Event) ([]*Event, error) {
 	for {
-		select {
-		case <-ctx.Done():
-			return buf, ctx.Err()
-		case <-w.woken:
+		if err := w.Wait(ctx); err != nil {
+			return buf, err
 		}
 		out, err := w.Poll(buf)
 		if err != nil || len(out) > len(buf) {
@@ -211,14 +235,7 @@ func (c *Collection) send(t topic, ev *Event) {
 				continue
 			}
 		}
-		w.wake()
-	}
-}
-
-func (w *Watcher) wake() {
-	select {
-	case w.woken <- struct{}{}:
-	default:
+		w.Wake()
 	}
 }
 
@@ -227,7 +244,7 @@ func (c *Collection) cut(w *Watcher, err error) {
 	w.cut.Store(&err)
 	w.cursor.Store(nil)
 	c.leave(w)
-	w.wake()
+	w.Wake()
 }
 
 func (c *Cache) closeTopics() {

@@ -430,6 +430,34 @@ func TestManyStreams(t *testing.T) {
 	wg.Wait()
 }
 
+// What is written after a Flush comes without another one.
+func TestFlow(t *testing.T) {
+	let := make(chan struct{})
+	url, client := served(t, &Server{}, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "held back")
+		w.(http.Flusher).Flush()
+		<-let
+		_, _ = io.WriteString(w, "sent on")
+		<-let
+		w.(http.Flusher).Flush()
+		_, _ = io.WriteString(w, "the end")
+	})
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for i, want := range []string{"held back", "sent on", "the end"} {
+		if i > 0 {
+			let <- struct{}{}
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != want {
+			t.Fatalf("%q, %v, want %q", got, err, want)
+		}
+	}
+}
+
 // However many handlers wait, for their context, their body or their client, others begin.
 func TestHandlersThatWait(t *testing.T) {
 	waits := make(chan struct{})

@@ -22,6 +22,7 @@ type response struct {
 	fields []field
 	few    [8]field // where fields is, as long as it is not more
 	begun  bool     // the head has been sent
+	flows  bool     // Flush has been called: what is written from then on is sent at once
 	broken bool     // by a panic
 	length int64
 	wrote  int64
@@ -162,7 +163,7 @@ func (r *response) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	complete := r.length >= 0 && r.wrote == r.length && len(r.trailer) == 0
-	if !complete && r.held()+len(p) <= holdLimit {
+	if !complete && !r.flows && r.held()+len(p) <= holdLimit {
 		if r.hold == nil {
 			r.hold = takeBuffer()
 		}
@@ -247,11 +248,16 @@ func (r *response) begin(end bool) {
 // Flush implements http.Flusher.
 func (r *response) Flush() { _ = r.FlushError() }
 
-// FlushError is for http.ResponseController.
+// FlushError is for http.ResponseController. Who flushes once wants what comes after it to be sent without delay as well: it is sent by
+// Write then, which spares a copy.
 func (r *response) FlushError() error {
+	if r.flows {
+		return nil
+	}
 	if r.status == 0 {
 		r.WriteHeader(http.StatusOK)
 	}
+	r.flows = true
 	return r.send(nil, false)
 }
 
