@@ -41,7 +41,7 @@ func TestApplyIsWhatTheLibraryMakes(t *testing.T) {
 		})
 	}
 	t.Logf("%+v", sum)
-	if sum.quick < sum.all/2 || sum.prunedQuickly < sum.pruned/2 || sum.untrackedQuickly < sum.untracked/2 {
+	if sum.quick < sum.all/2 || sum.prunedQuickly < sum.pruned/2 || sum.untrackedQuickly < sum.untracked/2 || sum.createdQuickly < sum.created/2 {
 		t.Errorf("more than half of the applies, or of some sort of them, were left to the library: %+v", sum)
 	}
 }
@@ -67,7 +67,7 @@ func FuzzApply(f *testing.F) {
 }
 
 // tally counts applies: those that the library makes, those of them that were made without it, and those that it refuses.
-type tally struct{ all, quick, refused, pruned, prunedQuickly, untracked, untrackedQuickly int }
+type tally struct{ all, quick, refused, pruned, prunedQuickly, untracked, untrackedQuickly, created, createdQuickly int }
 
 type applyChain struct {
 	chain
@@ -181,14 +181,14 @@ func (c *applyChain) apply(step int, old api.Object, sum *tally) api.Object {
 	return got
 }
 
-// count tells apart applies that remove something and those to what nobody tracks.
+// count tells apart applies that remove something, those to what nobody tracks, and those that create.
 func (t *tally) count(c *chain, live, want api.Object, quick bool) {
 	untracked := live.GetUID() != "" && len(live.GetManagedFields()) == 0
 	less := jsonSize(c.t, want) < jsonSize(c.t, live)
 	for _, n := range []struct {
 		is         bool
 		all, quick *int
-	}{{untracked, &t.untracked, &t.untrackedQuickly}, {less, &t.pruned, &t.prunedQuickly}} {
+	}{{untracked, &t.untracked, &t.untrackedQuickly}, {less, &t.pruned, &t.prunedQuickly}, {live.GetUID() == "", &t.created, &t.createdQuickly}} {
 		if n.is {
 			*n.all++
 			if quick {

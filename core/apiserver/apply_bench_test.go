@@ -33,9 +33,9 @@ func BenchmarkApply(b *testing.B) {
 		}
 		return out
 	}
-	live := r.New()
-	r.SetType(live)
-	live = apply(b, live, body(0), true)
+	none := r.New()
+	r.SetType(none)
+	live := apply(b, none, body(0), true)
 	live.SetUID("1")
 	r.Default(live)
 	for _, quick := range []bool{true, false} {
@@ -43,6 +43,12 @@ func BenchmarkApply(b *testing.B) {
 			b.ReportAllocs()
 			for i := 1; b.Loop(); i++ {
 				apply(b, live, body(i), quick)
+			}
+		})
+		b.Run(map[bool]string{true: "created/own", false: "created/library"}[quick], func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 1; b.Loop(); i++ {
+				apply(b, none, body(i), quick)
 			}
 		})
 	}

@@ -21,7 +21,7 @@ func (s *Shape) Apply(obj, patch any, given map[string]any, entries []metav1.Man
 	if len(entries) == 0 && !w.Creates {
 		return nil, false
 	}
-	var a applying
+	a := applying{fresh: len(entries) == 0}
 	to, from := reflect.ValueOf(obj).Elem(), reflect.ValueOf(patch).Elem()
 	applied := a.object(s.root, given, from, to, true, s.reset)
 	if a.unsure {
@@ -146,13 +146,19 @@ func (a *applied) add(name string, below applied) {
 // it and d the place in the object; there says whether d has a value.
 type applying struct {
 	walk
+	fresh   bool // nobody owns anything of the object
 	differs bool // the object is no longer what it was
 }
 
 // at merges one field, item or value of a map. p and d are of one type, which may be a pointer.
 func (a *applying) at(n *node, j any, p, d reflect.Value, there bool, reset *paths) applied {
 	pv := valueOf(p)
-	if j == nil || pv.null || n.form != leaf && there && valueOf(d).null {
+	if there && n.form != leaf && valueOf(d).null {
+		// As a rule what is null and what is not there differ in who gains what, but not where there is nobody to gain from.
+		there = false
+		a.unsure = a.unsure || !a.fresh
+	}
+	if a.unsure || j == nil || pv.null {
 		a.unsure = true
 		return applied{}
 	}

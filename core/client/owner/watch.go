@@ -16,44 +16,54 @@ import (
 // Enqueue is handler.EnqueueRequestsFromMapFunc for a function that goes by an object's labels and controller alone. Of an update
 // that leaves both, as most do, it asks about the new object and not about the old one as well.
 func Enqueue(requests handler.MapFunc) handler.EventHandler {
-	return enqueue(requests, func(client.Object) bool { return true })
+	return enqueue(requests, func(old, now client.Object) (both bool, one client.Object) {
+		return relabelled(old, now) || !sameController(old, now), now
+	})
 }
 
-// EnqueueOwner is [Enqueue] for who owns objects or adopts them: an update that leaves labels and controller of an object that nobody
-// owns is no reason to look for who would adopt it.
+// EnqueueOwner is [Enqueue] for who owns objects or adopts them. It asks about the old object only who controlled it and does not any more,
+// and not at all about an object that nobody owns when an update has left its labels: who would adopt it has been asked before.
 func EnqueueOwner(requests handler.MapFunc) handler.EventHandler {
-	return enqueue(requests, func(o client.Object) bool { return metav1.GetControllerOfNoCopy(o) != nil })
+	return enqueue(requests, func(old, now client.Object) (both bool, one client.Object) {
+		owned, same := metav1.GetControllerOfNoCopy(now) != nil, sameController(old, now)
+		switch {
+		case !same && metav1.GetControllerOfNoCopy(old) != nil:
+			return true, nil
+		case owned || !same || relabelled(old, now):
+			return false, now
+		}
+		return false, nil
+	})
 }
 
 // EnqueueAny is handler.EnqueueRequestsFromMapFunc for a function that does not go by the object: it is asked once about an update.
 func EnqueueAny(requests handler.MapFunc) handler.EventHandler {
-	return watched{handler.EnqueueRequestsFromMapFunc(requests), func(_, _ client.Object) bool { return false }, func(client.Object) bool { return true }}
+	return enqueue(requests, func(_, now client.Object) (both bool, one client.Object) { return false, now })
 }
 
-// enqueue asks about an object that has not moved if it is concerned.
-func enqueue(requests handler.MapFunc, concerned func(client.Object) bool) handler.EventHandler {
-	return watched{handler.EnqueueRequestsFromMapFunc(requests), moved, concerned}
+func enqueue(requests handler.MapFunc, about func(old, now client.Object) (both bool, one client.Object)) handler.EventHandler {
+	return watched{handler.EnqueueRequestsFromMapFunc(requests), about}
 }
 
-// watched asks about both versions of an object that has moved, and about others only if they are concerned. It is no handler.Funcs, for
+// watched asks about both versions of an object that was updated, or about one of them, or about none. It is no handler.Funcs, for
 // these look with every event whether an object has what all objects have.
 type watched struct {
 	handler.EventHandler
-	moved     func(old, now client.Object) bool
-	concerned func(client.Object) bool
+	about func(old, now client.Object) (both bool, one client.Object)
 }
 
 // Update implements handler.EventHandler.
 func (w watched) Update(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-	switch {
-	case w.moved(e.ObjectOld, e.ObjectNew):
+	if both, one := w.about(e.ObjectOld, e.ObjectNew); both {
 		w.EventHandler.Update(ctx, e, q)
-	case w.concerned(e.ObjectNew):
-		w.Generic(ctx, event.GenericEvent{Object: e.ObjectNew}, q)
+	} else if one != nil {
+		w.Generic(ctx, event.GenericEvent{Object: one}, q)
 	}
 }
 
-func moved(old, now client.Object) bool {
-	return !maps.Equal(old.GetLabels(), now.GetLabels()) ||
-		!equality.Semantic.DeepEqual(metav1.GetControllerOfNoCopy(old), metav1.GetControllerOfNoCopy(now))
+func relabelled(old, now client.Object) bool { return !maps.Equal(old.GetLabels(), now.GetLabels()) }
+
+func sameController(old, now client.Object) bool {
+	a, b := metav1.GetControllerOfNoCopy(old), metav1.GetControllerOfNoCopy(now)
+	return a == nil && b == nil || a != nil && b != nil && equality.Semantic.DeepEqual(a, b)
 }

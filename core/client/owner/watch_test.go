@@ -30,8 +30,9 @@ func TestEnqueue(t *testing.T) {
 	}{
 		{"a status", nil, []func(*corev1.Pod){running}, 1, 0},
 		{"an owned one's status", []func(*corev1.Pod){owned("x")}, []func(*corev1.Pod){owned("x"), running}, 1, 1},
-		{"a label", nil, []func(*corev1.Pod){labelled}, 2, 2},
-		{"adopted", nil, []func(*corev1.Pod){owned("x")}, 2, 2},
+		{"a label", nil, []func(*corev1.Pod){labelled}, 2, 1},
+		{"an owned one's label", []func(*corev1.Pod){owned("x")}, []func(*corev1.Pod){owned("x"), labelled}, 2, 1},
+		{"adopted", nil, []func(*corev1.Pod){owned("x")}, 2, 1},
 		{"released", []func(*corev1.Pod){owned("x")}, nil, 2, 2},
 		{"another controller", []func(*corev1.Pod){owned("x")}, []func(*corev1.Pod){owned("y")}, 2, 2},
 	} {
