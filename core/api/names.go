@@ -12,7 +12,7 @@ import (
 
 // ValidateSubdomain is [validation.NameIsDNSSubdomain].
 func ValidateSubdomain(name string, prefix bool) []string {
-	if isSubdomain(name) {
+	if isSubdomain(name) || prefix && isSubdomain(strings.TrimSuffix(name, "-")) {
 		return nil
 	}
 	return validation.NameIsDNSSubdomain(name, prefix)

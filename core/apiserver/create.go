@@ -7,11 +7,9 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gantryio/gantry/core/admission"
 	"github.com/gantryio/gantry/core/api"
@@ -95,7 +93,7 @@ func (s *Server) createNamed(ctx context.Context, q *api.Request, obj api.Object
 
 func (s *Server) validateAndCreate(ctx context.Context, q *api.Request, attrs *admission.Attributes, obj api.Object) (*cache.Entry, error) {
 	r := q.Resource
-	errs := validation.ValidateObjectMetaAccessor(obj, r.Namespaced, r.ValidateName, field.NewPath("metadata"))
+	errs := r.ValidateMetadata(obj)
 	if r.Validate != nil {
 		errs = append(errs, r.Validate(obj, nil)...)
 	}

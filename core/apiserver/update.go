@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gantryio/gantry/core/admission"
@@ -203,7 +202,7 @@ func setsStatus(q *api.Request) bool {
 
 func validateUpdate(q *api.Request, obj, old api.Object) field.ErrorList {
 	r := q.Resource
-	errs := validation.ValidateObjectMetaAccessorUpdate(obj, old, field.NewPath("metadata"))
+	errs := api.ValidateMetadataUpdate(obj, old)
 	if q.Subresource == "status" {
 		if r.ValidateStatus != nil {
 			errs = append(errs, r.ValidateStatus(obj, old)...)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Append appends the encoding of obj, a pointer, to dst. The bytes are those of json.Marshal, and so are
@@ -64,6 +66,8 @@ func compileWriter(t reflect.Type, open map[reflect.Type]bool) writer {
 	w := writerOfKind(t, open)
 	switch own := reflect.PointerTo(t); {
 	case t.Kind() == reflect.Pointer: // what it points to decides
+	case t == reflect.TypeFor[metav1.FieldsV1]():
+		w = writeFieldSet
 	case t.Implements(marshaler):
 		w = customWriter
 	case t.Implements(textMarshaler), own.Implements(marshaler), own.Implements(textMarshaler):
@@ -146,6 +150,60 @@ func customWriter(e *encoder, v reflect.Value) bool {
 	}
 	e.out = append(e.out, data...)
 	return true
+}
+
+// writeFieldSet is customWriter for sets of fields, of which there are some in each object.
+func writeFieldSet(e *encoder, v reflect.Value) bool {
+	raw := v.Addr().Interface().(*metav1.FieldsV1).Raw
+	if !isFieldSet(raw) {
+		return customWriter(e, v)
+	}
+	e.out = append(e.out, raw...)
+	return true
+}
+
+// isFieldSet tells JSON of nothing but objects in each other, without space and without what is escaped for HTML. It may miss some.
+func isFieldSet(data []byte) bool {
+	const deepest = 256 // json.Valid has a limit as well
+	at := func(i int) byte {
+		if i < len(data) {
+			return data[i]
+		}
+		return 0
+	}
+	for i, depth := 0, 0; ; {
+		if depth++; at(i) != '{' || depth > deepest {
+			return false
+		}
+		for i++; at(i) == '}'; i++ {
+			if depth--; depth == 0 {
+				return i == len(data)-1
+			}
+		}
+		if at(i-1) == '}' { // something has ended, so that something else may come
+			if at(i) != ',' {
+				return false
+			}
+			i++
+		}
+		if at(i) != '"' {
+			return false
+		}
+		for i++; at(i) != '"'; i++ {
+			switch c := at(i); {
+			case c == '\\':
+				if i++; at(i) != '"' && at(i) != '\\' {
+					return false
+				}
+			case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&':
+				return false
+			}
+		}
+		if at(i+1) != ':' {
+			return false
+		}
+		i += 2
+	}
 }
 
 func sliceWriter(elem writer) writer {
