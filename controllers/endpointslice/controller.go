@@ -95,12 +95,13 @@ func firstPair(namespace string, selector map[string]string) string {
 	return pair(namespace, keys[0], selector[keys[0]])
 }
 
+// bySelector are also the namespaces in which there are Services with selectors at all.
 func bySelector(o client.Object) []string {
 	svc := o.(*corev1.Service)
 	if len(svc.Spec.Selector) == 0 {
 		return nil
 	}
-	return []string{firstPair(svc.Namespace, svc.Spec.Selector)}
+	return []string{svc.Namespace, firstPair(svc.Namespace, svc.Spec.Selector)}
 }
 
 func byService(o client.Object) []string {
@@ -119,11 +120,17 @@ func serviceOf(_ context.Context, o client.Object) []reconcile.Request {
 
 // servicesOf finds the Services that select the pod.
 func (c *Controller) servicesOf(ctx context.Context, o client.Object) []reconcile.Request {
+	var list corev1.ServiceList
+	find := func(value string, opts ...client.ListOption) error {
+		selected := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector(servicesBySelector, value)} // sooner made than MatchingFields
+		return c.Client.List(ctx, &list, append(opts, client.InNamespace(o.GetNamespace()), selected)...)
+	}
+	if find(o.GetNamespace(), client.Limit(1)) == nil && len(list.Items) == 0 {
+		return nil
+	}
 	var out []reconcile.Request
 	for _, p := range byLabels(o) {
-		var list corev1.ServiceList
-		selected := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector(servicesBySelector, p)} // sooner made than MatchingFields
-		if err := c.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), selected); err != nil {
+		if find(p) != nil {
 			continue
 		}
 		for i := range list.Items {

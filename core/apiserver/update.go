@@ -128,6 +128,7 @@ func (s *Server) validateAndReplace(ctx context.Context, q *api.Request, attrs *
 	obj, old := attrs.Object, attrs.Old
 	// Nothing is set any more below the first level. What both have in common needs to be looked at by nobody then.
 	s.Cache.Of(q.Resource).Share(obj, old)
+	countGeneration(q, obj, old)
 	if errs := validateUpdate(q, obj, old); len(errs) > 0 {
 		return nil, apierrors.NewInvalid(q.Resource.GroupVersionKind().GroupKind(), q.Name, errs)
 	}
@@ -164,8 +165,7 @@ func keepServerFields(r *api.Resource, obj, old api.Object) {
 	obj.SetGeneration(old.GetGeneration())
 }
 
-// separate keeps a write of the object from its status and a write of the status, or of another part, from the rest, then
-// counts the generation.
+// separate keeps a write of the object from its status and a write of the status, or of another part, from the rest.
 func (s *Server) separate(q *api.Request, obj, old api.Object) {
 	r := q.Resource
 	part, named := r.Parts[q.Subresource]
@@ -190,7 +190,12 @@ func (s *Server) separate(q *api.Request, obj, old api.Object) {
 	if r.Prepare != nil && !setsStatus(q) && q.Subresource != "finalize" {
 		r.Prepare(obj, old)
 	}
-	if r.Generation && (part.Body || !r.HasPart(q.Subresource)) && !setsStatus(q) && !r.SameBody(obj, old) {
+}
+
+// countGeneration counts the changes of what is not status.
+func countGeneration(q *api.Request, obj, old api.Object) {
+	r := q.Resource
+	if r.Generation && (r.Parts[q.Subresource].Body || !r.HasPart(q.Subresource)) && !setsStatus(q) && !r.SameBody(obj, old) {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}
 }
