@@ -7,8 +7,8 @@
 // [Yield]: what is limited here is how many begin.
 //
 // A caller who floods, with many calls in waiting, is slowed down while there are others: however fair the order is, who comes to
-// CPUs that are never idle waits for them. Calls of those who flood begin on half of the CPUs at most, with pauses twice as
-// long as each of them has taken, as long as others call.
+// CPUs that are never idle waits for them. Calls of those who flood are made one after the other, in a lane for each two CPUs, with
+// pauses twice as long as each of them has had its turn, as long as others call.
 package turns
 
 import (
@@ -31,6 +31,8 @@ const (
 	pause = 2
 	// calm is how long somebody is thought to go on with what they do, flooding or not.
 	calm = 100 * time.Millisecond
+	// laneTime is after how long a call that waits, such as a watch, lets the next one into its lane.
+	laneTime = 10 * time.Millisecond
 	// patience is after how long a call without [Yield] loses its turn to others, about, for it may wait for something.
 	patience = 2 * time.Millisecond
 )
@@ -56,8 +58,8 @@ type Turns struct {
 
 // lane is where the calls of those who flood go one by one.
 type lane struct {
-	taken bool
-	ready time.Time // not before
+	call  *Call     // nil when it is free
+	ready time.Time // not before, if it is free
 }
 
 // Peer is a caller.
@@ -82,9 +84,10 @@ type Call struct {
 
 	next  *Call
 	turn  int // 1 and more, in turns.holders; 0 without
-	lane  int // likewise
 	old   bool
-	began time.Time // for calls in a lane
+	lane  *lane
+	began time.Time     // in the lane
+	took  time.Duration // of its turn
 }
 
 // Runner is what begins.
@@ -147,7 +150,7 @@ func (c *Call) Yield() {
 	t := c.Peer.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.turn == 0 && c.lane == 0 {
+	if c.turn == 0 {
 		return
 	}
 	t.stop(c)
@@ -157,7 +160,25 @@ func (c *Call) Yield() {
 }
 
 // End is for when the call has ended.
-func (c *Call) End() { c.Yield() }
+func (c *Call) End() {
+	if c.Peer == nil {
+		return
+	}
+	t := c.Peer.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.turn == 0 && c.lane == nil {
+		return
+	}
+	t.stop(c)
+	if c.lane != nil {
+		*c.lane = lane{ready: time.Now().Add(pause * c.took)}
+		c.lane = nil
+	}
+	if t.first != nil {
+		t.dispatch(time.Now())
+	}
+}
 
 // key is that of the Call of a context.
 type key struct{}
@@ -236,9 +257,9 @@ func (t *Turns) dispatch(now time.Time) {
 	var before *Peer
 	for p := t.first; p != nil && t.free > 0; {
 		next := p.next
-		lane := 0
+		var into *lane
 		if t.slowed(p, now) {
-			if lane = t.lane(now); lane == 0 {
+			if into = t.lane(now); into == nil {
 				before, p = p, next
 				continue
 			}
@@ -258,9 +279,9 @@ func (t *Turns) dispatch(now time.Time) {
 				next = p
 			}
 		}
-		if lane > 0 {
-			c.lane, c.began = lane, now
-			t.lanes[lane-1].taken = true
+		if into != nil {
+			c.lane, c.began = into, now
+			into.call = c
 		}
 		t.start(c)
 		p = next
@@ -268,14 +289,30 @@ func (t *Turns) dispatch(now time.Time) {
 	t.arm(now)
 }
 
-// lane returns one that is free, 0 when none is.
-func (t *Turns) lane(now time.Time) int {
+// lane returns one that is free, nil when none is.
+func (t *Turns) lane(now time.Time) *lane {
 	for i := range t.lanes {
-		if l := &t.lanes[i]; !l.taken && !now.Before(l.ready) {
-			return i + 1
+		l := &t.lanes[i]
+		if l.works() || now.Before(l.opens()) {
+			continue
 		}
+		if l.call != nil {
+			l.call.lane, l.call = nil, nil
+		}
+		return l
 	}
-	return 0
+	return nil
+}
+
+// works tells that a call has its turn in the lane.
+func (l *lane) works() bool { return l.call != nil && l.call.turn > 0 }
+
+// opens is when a lane can be taken, if the call that is in it does not end sooner.
+func (l *lane) opens() time.Time {
+	if l.call != nil {
+		return l.call.began.Add(laneTime)
+	}
+	return l.ready
 }
 
 func (t *Turns) start(c *Call) {
@@ -289,16 +326,15 @@ func (t *Turns) start(c *Call) {
 	c.Run.Run()
 }
 
-// stop takes a call's turn and lane.
+// stop takes a call's turn.
 func (t *Turns) stop(c *Call) {
-	if c.turn > 0 {
-		t.holders[c.turn-1], c.turn = nil, 0
-		t.free++
+	if c.turn == 0 {
+		return
 	}
-	if c.lane > 0 {
-		now := time.Now()
-		t.lanes[c.lane-1] = lane{ready: now.Add(pause * now.Sub(c.began))}
-		c.lane = 0
+	t.holders[c.turn-1], c.turn = nil, 0
+	t.free++
+	if c.lane != nil {
+		c.took = time.Since(c.began)
 	}
 }
 
@@ -313,9 +349,9 @@ func (t *Turns) arm(now time.Time) {
 	}
 	at := t.check
 	if t.free > 0 { // so it is for a lane that they wait
-		for _, l := range t.lanes {
-			if !l.taken && l.ready.Before(at) {
-				at = l.ready
+		for i := range t.lanes {
+			if l := &t.lanes[i]; !l.works() && l.opens().Before(at) {
+				at = l.opens()
 			}
 		}
 	}

@@ -177,6 +177,73 @@ func TestFlood(t *testing.T) {
 	})
 }
 
+// Calls of who floods are made one after the other also when they wait, unless they wait for long.
+func TestFloodOfCallsThatWait(t *testing.T) {
+	for took, most := range map[time.Duration]int{time.Millisecond: 1000, time.Hour: int(time.Second / laneTime)} {
+		synctest.Test(t, func(t *testing.T) {
+			var all calls
+			var turns Turns
+			noisy, quiet := turns.Peer("noisy"), turns.Peer("quiet")
+			began := 0
+			ctx, cancel := context.WithCancel(t.Context())
+			var waiting, done sync.WaitGroup
+			done.Go(func() {
+				for ctx.Err() == nil {
+					for _, c := range all.take() {
+						if c.Peer == noisy {
+							began++
+						}
+						c.Yield()
+						waiting.Go(func() {
+							select {
+							case <-time.After(took):
+							case <-ctx.Done():
+							}
+							c.End()
+							if c.Peer == noisy && ctx.Err() == nil {
+								all.make(noisy)
+							}
+						})
+					}
+					time.Sleep(10 * time.Microsecond)
+				}
+			})
+			// All come before the first of them has had its turn.
+			turns.mu.Lock()
+			turns.free = 0
+			turns.mu.Unlock()
+			all.makeMany(noisy, mostWaiting)
+			all.make(quiet)
+			turns.mu.Lock()
+			turns.free = len(turns.holders)
+			turns.mu.Unlock()
+			for range 100 {
+				time.Sleep(10 * time.Millisecond)
+				all.make(quiet)
+				if took > time.Minute {
+					all.make(noisy) // it goes on flooding
+				}
+			}
+			cancel()
+			done.Wait()
+			if limit := lanes() * most * 11 / 10; began > limit || began < limit/2 {
+				t.Errorf("calls that wait for %v: %d in a second, want up to %d", took, began, limit)
+			}
+			left := func() bool {
+				turns.mu.Lock()
+				defer turns.mu.Unlock()
+				return turns.first != nil
+			}
+			for all.make(quiet); left(); time.Sleep(time.Millisecond) {
+				for _, c := range all.take() {
+					c.End()
+				}
+			}
+			waiting.Wait()
+		})
+	}
+}
+
 // Many calls, each some at a time, are no flood, whoever else calls.
 func TestNoFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -270,7 +337,7 @@ func TestTurnsOfMany(t *testing.T) {
 		t.Errorf("%d of %d turns are free, peers are left: %d", turns.free, most(), len(turns.peers))
 	}
 	for _, l := range turns.lanes {
-		if l.taken {
+		if l.call != nil {
 			t.Error("a lane is taken")
 		}
 	}

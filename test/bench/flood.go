@@ -30,6 +30,7 @@ const (
 type floodUser struct {
 	Host          string
 	CA, Cert, Key []byte
+	Writes        bool // it floods with writes
 }
 
 func (u floodUser) tls() (*tls.Config, error) {
@@ -54,7 +55,7 @@ func (floodUser) list() string  { return "/api/v1/namespaces/default/configmaps"
 func (u floodUser) get() string { return u.list() + "/flood-1" }
 
 // flood measures what one client feels of another that sends 512 requests at a time, on as many streams of 8 connections, without ever
-// waiting. Both are of one priority level, and on this machine, whose CPUs they share with the server.
+// waiting: reads, of which one in eight is a list of 200 objects, and then creates. Both are of one priority level, and on this machine, whose CPUs they share with the server.
 func flood(ctx context.Context, c *cluster) error {
 	if err := c.start(ctx); err != nil {
 		return err
@@ -80,20 +81,23 @@ func flood(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	stop, err := startFlood(ctx, noisy)
-	if err != nil {
-		return err
+	for _, noisy.Writes = range []bool{false, true} {
+		kind := map[bool]string{false: "reads", true: "writes"}[noisy.Writes]
+		stop, err := startFlood(ctx, noisy)
+		if err != nil {
+			return err
+		}
+		flooded, err := quietly(ctx, quiet, kind)
+		answers := stop()
+		if err != nil {
+			return err
+		}
+		for _, what := range []string{"GET", "create"} {
+			print("a client beside a flood of "+kind, "%s p50 %v, p99 %v; alone p50 %v, p99 %v", what,
+				flooded[what].at(.5), flooded[what].at(.99), alone[what].at(.5), alone[what].at(.99))
+		}
+		print("the flood of "+kind, "%s", answers)
 	}
-	flooded, err := quietly(ctx, quiet, "flooded")
-	answers := stop()
-	if err != nil {
-		return err
-	}
-	for _, what := range []string{"GET", "create"} {
-		print("a client beside a flooding one", "%s p50 %v, p99 %v; alone p50 %v, p99 %v", what,
-			flooded[what].at(.5), flooded[what].at(.99), alone[what].at(.5), alone[what].at(.99))
-	}
-	print("the flooding one", "%s", answers)
 	return nil
 }
 
@@ -112,7 +116,7 @@ func (c *cluster) floodUser(ctx context.Context, name string) (floodUser, error)
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name}},
 	})
-	return floodUser{c.config.Host, authority.CertPEM, pair.CertPEM, pair.KeyPEM}, err
+	return floodUser{Host: c.config.Host, CA: authority.CertPEM, Cert: pair.CertPEM, Key: pair.KeyPEM}, err
 }
 
 // latencies are sorted.

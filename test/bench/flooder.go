@@ -114,8 +114,10 @@ type flooder struct {
 	in     *bufio.Reader
 	framer *http2.Framer
 	out    bytes.Buffer
+	writes bool
 	get    []byte // header blocks; nothing in them refers to a table that changes
 	list   []byte
+	create []byte
 	next   uint32 // stream
 	owed   uint32 // bytes that the server has yet to be given back
 }
@@ -134,11 +136,11 @@ func newFlooder(u floodUser, got *answers) (*flooder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &flooder{got: got, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), next: 1}
+	f := &flooder{writes: u.Writes, got: got, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), next: 1}
 	f.framer = http2.NewFramer(&f.out, f.in)
 	f.framer.SetReuseFrames()
 	f.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	f.get, f.list = block(host.Host, u.get()), block(host.Host, u.list())
+	f.get, f.list, f.create = block(host.Host, "GET", u.get()), block(host.Host, "GET", u.list()), block(host.Host, "POST", u.list())
 	f.out.WriteString(http2.ClientPreface)
 	return f, errors.Join(
 		f.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: floodWindow}),
@@ -146,11 +148,17 @@ func newFlooder(u floodUser, got *answers) (*flooder, error) {
 	)
 }
 
-func block(host, path string) []byte {
+func block(host, method, path string) []byte {
 	var b bytes.Buffer
 	e := hpack.NewEncoder(&b)
 	e.SetMaxDynamicTableSize(0)
-	for _, f := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: host}, {Name: ":path", Value: path}} {
+	for _, f := range []hpack.HeaderField{
+		{Name: ":method", Value: method},
+		{Name: ":scheme", Value: "https"},
+		{Name: ":authority", Value: host},
+		{Name: ":path", Value: path},
+		{Name: "content-type", Value: "application/json"},
+	} {
 		_ = e.WriteField(f)
 	}
 	return b.Bytes()
@@ -175,15 +183,21 @@ func (f *flooder) run() error {
 	}
 }
 
+// floodBody is what a flood of writes creates again and again.
+const floodBody = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"generateName":"flood-"},"data":{"a":"b"}}`
+
 // ask opens a stream.
 func (f *flooder) ask() error {
-	fields := f.get
-	if f.next/2%listEvery == 0 {
-		fields = f.list
-	}
-	err := f.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: f.next, BlockFragment: fields, EndStream: true, EndHeaders: true})
+	head := http2.HeadersFrameParam{StreamID: f.next, BlockFragment: f.get, EndStream: !f.writes, EndHeaders: true}
 	f.next += 2
-	return err
+	switch {
+	case f.writes:
+		head.BlockFragment = f.create
+		return errors.Join(f.framer.WriteHeaders(head), f.framer.WriteData(head.StreamID, true, []byte(floodBody)))
+	case f.next/2%listEvery == 0:
+		head.BlockFragment = f.list
+	}
+	return f.framer.WriteHeaders(head)
 }
 
 func (f *flooder) flush() error {
