@@ -29,6 +29,7 @@ import (
 	"github.com/gantryio/gantry/core/apiserver/fairness"
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/lazy"
+	"github.com/gantryio/gantry/core/turns"
 )
 
 // requestTime bounds every request that is no watch and no stream.
@@ -152,6 +153,7 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, limited bool) {
 		s.figures.deprecated.WithLabelValues(c.q.Spoken().Group, c.q.Spoken().Version, c.q.Spoken().Plural, c.q.Subresource, "").Set(1)
 	}
 	if c.verb == "watch" || c.connects() {
+		turns.Lasts(c.ctx)
 		defer s.figures.lasting(c.key())()
 		s.serve(w, c)
 		return

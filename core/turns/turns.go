@@ -8,7 +8,7 @@
 //
 // A caller who floods, with many calls in waiting, is slowed down while there are others: however fair the order is, who comes to
 // CPUs that are never idle waits for them. Calls of those who flood are made one after the other, in a lane for each two CPUs, with
-// pauses twice as long as each of them has had its turn, as long as others call.
+// pauses three times as long as each of them has had its turn, as long as others call.
 package turns
 
 import (
@@ -22,13 +22,15 @@ const (
 	// perCPU is how many calls have a turn at a time: with fewer, those that wait for a moment leave CPUs idle, and answers to one
 	// caller leave in packets of their own.
 	perCPU = 4
-	// floodWaiting is how many calls of a caller wait when it floods. Clients that do their work in parallel have fewer.
+	// A caller floods when so many of its calls wait to begin, or so many have not ended. Clients that do their work in parallel
+	// have fewer.
 	floodWaiting = 64
+	floodOpen    = 128
 	// mostWaiting is how many may wait before further ones are crowded. It is what a flow of requests has room for in the queues
 	// of Kubernetes' default priority levels: 6 queues of 50.
 	mostWaiting = 300
 	// pause is how often the time that a call of who floods has taken is waited before the next one in its lane.
-	pause = 2
+	pause = 3
 	// calm is how long somebody is thought to go on with what they do, flooding or not.
 	calm = 100 * time.Millisecond
 	// laneTime is after how long a call that waits, such as a watch, lets the next one into its lane.
@@ -48,8 +50,12 @@ type Turns struct {
 
 	flooded bool      // somebody floods, or did lately
 	flood   time.Time // when they were last seen to
-	quiet   time.Time // when somebody who does not flood called last, while somebody floods
-	lanes   []lane    // for those who flood
+	// The last two who called and did not flood, and when: who floods began with calls like any other.
+	quiet [2]struct {
+		peer *Peer
+		at   time.Time
+	}
+	lanes []lane // for those who flood
 
 	timer *time.Timer
 	alarm time.Time // what the timer is set to, zero when it is not
@@ -70,6 +76,7 @@ type Peer struct {
 
 	head, tail *Call // in waiting
 	waiting    int
+	open       int   // calls that have not ended, of those that do not last
 	next       *Peer // of those with calls in waiting
 	flooding   time.Time
 }
@@ -83,7 +90,8 @@ type Call struct {
 	crowded bool
 
 	next  *Call
-	turn  int // 1 and more, in turns.holders; 0 without
+	open  bool // it is counted among its peer's
+	turn  int  // 1 and more, in turns.holders; 0 without
 	old   bool
 	lane  *lane
 	began time.Time     // in the lane
@@ -126,7 +134,9 @@ func (c *Call) Begin() {
 	p, t := c.Peer, c.Peer.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.free > 0 && t.first == nil && !t.flooded {
+	c.open = true
+	p.open++
+	if t.free > 0 && t.first == nil && !t.flooded && p.open < floodOpen {
 		t.start(c)
 		return
 	}
@@ -167,6 +177,7 @@ func (c *Call) End() {
 	t := c.Peer.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	c.close()
 	if c.turn == 0 && c.lane == nil {
 		return
 	}
@@ -177,6 +188,15 @@ func (c *Call) End() {
 	}
 	if t.first != nil {
 		t.dispatch(time.Now())
+	}
+}
+
+// Lasts is for a call that goes on for as long as its caller likes, such as a watch: it says nothing about how much they ask for.
+func Lasts(ctx context.Context) {
+	if c, ok := ctx.Value(Key).(*Call); ok && c.Peer != nil {
+		c.Peer.turns.mu.Lock()
+		defer c.Peer.turns.mu.Unlock()
+		c.close()
 	}
 }
 
@@ -200,6 +220,14 @@ func Crowded(ctx context.Context) bool {
 }
 
 // What follows is called with the lock.
+
+// close takes the call off its peer's.
+func (c *Call) close() {
+	if c.open {
+		c.open = false
+		c.Peer.open--
+	}
+}
 
 func (t *Turns) push(c *Call) {
 	p := c.Peer
@@ -237,19 +265,29 @@ func (t *Turns) line(p *Peer) {
 // look finds who floods.
 func (t *Turns) look(p *Peer, now time.Time) {
 	switch {
-	case p.waiting >= floodWaiting:
+	case p.waiting >= floodWaiting || p.open >= floodOpen:
 		p.flooding, t.flood, t.flooded = now, now, true
 	case now.Sub(p.flooding) > calm:
-		t.quiet = now
+		if t.quiet[0].peer != p {
+			t.quiet[1] = t.quiet[0]
+		}
+		t.quiet[0].peer, t.quiet[0].at = p, now
 	}
 	if now.Sub(t.flood) > calm {
 		t.flooded = false
 	}
 }
 
-// slowed tells whose calls go by the lanes.
+// slowed tells whose calls go by the lanes: those of who floods beside others who do not.
 func (t *Turns) slowed(p *Peer, now time.Time) bool {
-	return t.flooded && now.Sub(p.flooding) <= calm && now.Sub(t.quiet) <= calm
+	if !t.flooded || now.Sub(p.flooding) > calm {
+		return false
+	}
+	other := &t.quiet[0]
+	if other.peer == p {
+		other = &t.quiet[1]
+	}
+	return now.Sub(other.at) <= calm
 }
 
 // dispatch starts what may be started.

@@ -184,14 +184,14 @@ func TestFloodOfCallsThatWait(t *testing.T) {
 			var all calls
 			var turns Turns
 			noisy, quiet := turns.Peer("noisy"), turns.Peer("quiet")
-			began := 0
+			var begun atomic.Int64
 			ctx, cancel := context.WithCancel(t.Context())
 			var waiting, done sync.WaitGroup
 			done.Go(func() {
 				for ctx.Err() == nil {
 					for _, c := range all.take() {
 						if c.Peer == noisy {
-							began++
+							begun.Add(1)
 						}
 						c.Yield()
 						waiting.Go(func() {
@@ -208,15 +208,13 @@ func TestFloodOfCallsThatWait(t *testing.T) {
 					time.Sleep(10 * time.Microsecond)
 				}
 			})
-			// All come before the first of them has had its turn.
-			turns.mu.Lock()
-			turns.free = 0
-			turns.mu.Unlock()
 			all.makeMany(noisy, mostWaiting)
+			time.Sleep(calm) // in which most of them wait already, for something else than a turn
 			all.make(quiet)
-			turns.mu.Lock()
-			turns.free = len(turns.holders)
-			turns.mu.Unlock()
+			synctest.Wait()
+			if n := begun.Swap(0); n < mostWaiting {
+				t.Errorf("alone, %d of %d calls have begun", n, mostWaiting)
+			}
 			for range 100 {
 				time.Sleep(10 * time.Millisecond)
 				all.make(quiet)
@@ -226,8 +224,8 @@ func TestFloodOfCallsThatWait(t *testing.T) {
 			}
 			cancel()
 			done.Wait()
-			if limit := lanes() * most * 11 / 10; began > limit || began < limit/2 {
-				t.Errorf("calls that wait for %v: %d in a second, want up to %d", took, began, limit)
+			if n, limit := int(begun.Load()), lanes()*most*11/10; n > limit || n < limit/2 {
+				t.Errorf("calls that wait for %v: %d in a second, want up to %d", took, n, limit)
 			}
 			left := func() bool {
 				turns.mu.Lock()
@@ -267,6 +265,30 @@ func TestNoFlood(t *testing.T) {
 		}
 		stop()
 	})
+}
+
+// Watches are no flood, however many there are.
+func TestLasts(t *testing.T) {
+	var all calls
+	var turns Turns
+	watcher, quiet := turns.Peer("watcher"), turns.Peer("quiet")
+	for range 10 * floodOpen {
+		c := all.make(watcher)
+		c.Yield()
+		Lasts(context.WithValue(t.Context(), Key, &c.Call))
+	}
+	all.make(quiet)
+	all.make(watcher)
+	if n := len(all.take()); n != 10*floodOpen+2 || turns.flooded {
+		t.Errorf("%d calls have begun, flooded is %t", n, turns.flooded)
+	}
+	Lasts(t.Context()) // of nobody
+	for range 2 * floodOpen {
+		all.make(watcher).Yield()
+	}
+	if !turns.flooded {
+		t.Error("calls that do not last are no flood either")
+	}
 }
 
 func TestCrowded(t *testing.T) {
