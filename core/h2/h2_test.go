@@ -458,6 +458,29 @@ func TestFlow(t *testing.T) {
 	}
 }
 
+// Callers are told apart by certificates that were verified, and else by addresses without ports.
+func TestCaller(t *testing.T) {
+	by := func(remote string, subject string) string {
+		c := &conn{remote: remote}
+		if subject != "" {
+			c.state.PeerCertificates = []*x509.Certificate{{RawSubject: []byte(subject)}}
+			c.state.VerifiedChains = [][]*x509.Certificate{c.state.PeerCertificates}
+		}
+		return c.caller()
+	}
+	if by("192.0.2.1:1", "a") != by("192.0.2.2:1", "a") || by("192.0.2.1:1", "a") == by("192.0.2.1:1", "b") {
+		t.Error("it is not the certificate that counts")
+	}
+	if by("192.0.2.1:1", "") != by("192.0.2.1:2", "") || by("192.0.2.1:1", "") == by("192.0.2.2:1", "") || by("[2001:db8::1]:1", "") != "2001:db8::1" {
+		t.Error("it is not the address that counts")
+	}
+	unverified := &conn{remote: "192.0.2.1:1"}
+	unverified.state.PeerCertificates = []*x509.Certificate{{RawSubject: []byte("a")}}
+	if unverified.caller() != by("192.0.2.1:1", "") {
+		t.Error("anybody can show a certificate that nobody has verified")
+	}
+}
+
 // However many handlers wait, for their context, their body or their client, others begin.
 func TestHandlersThatWait(t *testing.T) {
 	waits := make(chan struct{})

@@ -6,6 +6,9 @@
 // Frames are parsed, and header fields encoded, by golang.org/x/net. net/http still accepts connections, does TLS and serves
 // HTTP/1.1: see [Server.Attach].
 //
+// Handlers begin in turns, those of one caller after those of another (see core/turns). A handler gives its turn away when it waits, for its
+// client or, by asking for it, for the end of its context; those that wait for something else call [turns.Yield].
+//
 // What a connection may cost is bounded: requests by MaxStreams, of which those that are refused or given up in vain are counted;
 // header fields by MaxHeaderBytes; bodies that nobody has read yet by a window of 1 MiB; answers that the client does not take by
 // 64 KiB, and a connection that takes nothing at all for half a minute is closed.
