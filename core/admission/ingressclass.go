@@ -28,7 +28,10 @@ func (p DefaultIngressClass) Admit(ctx context.Context, a *Attributes) error {
 	if !ok || a.Operation != Create || a.Subresource != "" || ingress.Spec.IngressClassName != nil || ingress.Annotations[networking.ClassAnnotation] != "" {
 		return nil
 	}
-	classes := list[networkingv1.IngressClass](ctx, p.Objects, networkingv1.SchemeGroupVersion.WithResource("ingressclasses"))
+	classes, err := list[networkingv1.IngressClass](ctx, p.Objects, networkingv1.SchemeGroupVersion.WithResource("ingressclasses"))
+	if err != nil {
+		return err
+	}
 	if class := networking.PreferredClass(classes); class != nil {
 		ingress.Spec.IngressClassName = new(class.Name)
 	}

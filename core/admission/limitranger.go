@@ -40,7 +40,11 @@ func (p LimitRanger) Admit(ctx context.Context, a *Attributes) error {
 	if pod == nil {
 		return nil
 	}
-	for _, l := range p.Objects.limitRanges(ctx, a.Namespace) {
+	ranges, err := p.Objects.limitRanges(ctx, a.Namespace)
+	if err != nil {
+		return err
+	}
+	for _, l := range ranges {
 		defaultPod(pod, l)
 	}
 	return nil
@@ -52,7 +56,11 @@ func (p LimitRanger) Validate(ctx context.Context, a *Attributes) error {
 	if check == nil {
 		return nil
 	}
-	for _, l := range p.Objects.limitRanges(ctx, a.Namespace) {
+	ranges, err := p.Objects.limitRanges(ctx, a.Namespace)
+	if err != nil {
+		return err
+	}
+	for _, l := range ranges {
 		var errs []error
 		for i := range l.Spec.Limits {
 			errs = append(errs, check(&l.Spec.Limits[i])...)

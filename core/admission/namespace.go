@@ -29,20 +29,23 @@ func (p NamespaceLifecycle) Admit(ctx context.Context, a *Attributes) error {
 	if a.Operation != Create || !a.Resource.Namespaced || a.Subresource != "" {
 		return nil
 	}
-	ns := p.Objects.namespace(ctx, a.Namespace)
+	ns, err := p.Objects.Namespace(ctx, a.Namespace)
+	if err != nil {
+		return err
+	}
 	if ns == nil {
 		return apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, a.Namespace)
 	}
 	if ns.DeletionTimestamp == nil {
 		return nil
 	}
-	err := apierrors.NewForbidden(a.Resource.GroupResource(), a.Object.GetName(), fmt.Errorf(
+	refused := apierrors.NewForbidden(a.Resource.GroupResource(), a.Object.GetName(), fmt.Errorf(
 		"unable to create new content in namespace %s because it is being terminated", a.Namespace))
-	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
+	refused.ErrStatus.Details.Causes = []metav1.StatusCause{{
 		Type: corev1.NamespaceTerminatingCause, Field: "metadata.namespace",
 		Message: fmt.Sprintf("namespace %s is being terminated", a.Namespace),
 	}}
-	return err
+	return refused
 }
 
 // Validate implements [Validator].

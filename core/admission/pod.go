@@ -54,14 +54,21 @@ func (p Priority) Admit(ctx context.Context, a *Attributes) error {
 	}
 	value, policy := int32(0), corev1.PreemptLowerPriority
 	if pod.Spec.PriorityClassName == "" {
-		if class := p.Objects.globalDefault(ctx); class != nil {
+		class, err := p.Objects.globalDefault(ctx)
+		if err != nil {
+			return err
+		}
+		if class != nil {
 			pod.Spec.PriorityClassName, value = class.Name, class.Value
 			if class.PreemptionPolicy != nil {
 				policy = *class.PreemptionPolicy
 			}
 		}
 	} else {
-		class := p.Objects.priorityClass(ctx, pod.Spec.PriorityClassName)
+		class, err := p.Objects.priorityClass(ctx, pod.Spec.PriorityClassName)
+		if err != nil {
+			return err
+		}
 		if class == nil {
 			return refusePod(a, "no PriorityClass with name %s was found", pod.Spec.PriorityClassName)
 		}
@@ -97,7 +104,10 @@ func (p RuntimeClass) Admit(ctx context.Context, a *Attributes) error {
 	if pod == nil || pod.Spec.RuntimeClassName == nil {
 		return nil
 	}
-	class := p.Objects.runtimeClass(ctx, *pod.Spec.RuntimeClassName)
+	class, err := p.Objects.runtimeClass(ctx, *pod.Spec.RuntimeClassName)
+	if err != nil {
+		return err
+	}
 	if class == nil {
 		return refusePod(a, "pod rejected: RuntimeClass %q not found", *pod.Spec.RuntimeClassName)
 	}

@@ -37,7 +37,10 @@ func (p PodResize) Validate(ctx context.Context, a *Attributes) error {
 	if !ok || a.Operation != Update || a.Subresource != "resize" || pod.Spec.NodeName == "" || pod.Generation == a.Old.GetGeneration() {
 		return nil
 	}
-	node := p.Objects.node(ctx, pod.Spec.NodeName)
+	node, err := p.Objects.node(ctx, pod.Spec.NodeName)
+	if err != nil {
+		return err
+	}
 	if node == nil {
 		return refusePod(a, "node %q not found", pod.Spec.NodeName)
 	}

@@ -86,7 +86,11 @@ func (p ResourceClaims) access(ctx context.Context, a *Attributes, path *field.P
 	if path == nil {
 		return nil
 	}
-	if ns := p.Objects.namespace(ctx, a.Object.GetNamespace()); ns != nil && ns.Labels[resourcev1.DRAAdminNamespaceLabelKey] == "true" {
+	ns, err := p.Objects.Namespace(ctx, a.Object.GetNamespace())
+	if err != nil {
+		return field.ErrorList{field.InternalError(path, err)}
+	}
+	if ns != nil && ns.Labels[resourcev1.DRAAdminNamespaceLabelKey] == "true" {
 		return nil
 	}
 	return field.ErrorList{field.Forbidden(path, fmt.Sprintf("admin access to devices requires the `%s: true` label on the containing namespace", resourcev1.DRAAdminNamespaceLabelKey))}

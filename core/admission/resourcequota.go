@@ -56,8 +56,11 @@ func (*ResourceQuota) Name() string { return "ResourceQuota" }
 
 // Validate implements [Validator].
 func (p *ResourceQuota) Validate(ctx context.Context, a *Attributes) error {
-	if !adds(a) || len(p.Objects.quotas(ctx, a.Namespace)) == 0 {
+	if !adds(a) {
 		return nil
+	}
+	if quotas, err := p.Objects.quotas(ctx, a.Namespace); len(quotas) == 0 {
+		return err
 	}
 	use := use(a)
 	if len(use) == 0 {
@@ -108,7 +111,11 @@ func (p *ResourceQuota) concerned(ctx context.Context, a *Attributes, use corev1
 		return apierrors.NewForbidden(a.Resource.GroupResource(), a.Object.GetName(), fmt.Errorf(format, args...))
 	}
 	var out []*corev1.ResourceQuota
-	for _, q := range p.Objects.quotas(ctx, a.Namespace) {
+	quotas, err := p.Objects.quotas(ctx, a.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range quotas {
 		if p.charged(a, q.UID) || !quota.Matches(q, a.Resource.GroupResource(), a.Object) {
 			continue
 		}
@@ -198,7 +205,11 @@ func (p *ResourceQuota) refund(ctx context.Context, a *Attributes) {
 
 // takeBack tells whether it has to be tried again.
 func (p *ResourceQuota) takeBack(ctx context.Context, c *charge) (again bool) {
-	for _, q := range p.Objects.quotas(ctx, c.quota.Namespace) {
+	quotas, err := p.Objects.quotas(ctx, c.quota.Namespace)
+	if err != nil {
+		return true // until the time for it is over; then counting finds out
+	}
+	for _, q := range quotas {
 		if q.UID != c.uid {
 			continue
 		}

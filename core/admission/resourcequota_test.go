@@ -105,7 +105,7 @@ func TestResourceQuota(t *testing.T) {
 	p := &ResourceQuota{Objects: objects, Write: write}
 	used := func() string {
 		out := ""
-		for _, q := range objects.quotas(t.Context(), "x") {
+		for _, q := range quotasOf(t, objects) {
 			out += q.Name + ":" + quota.Text(q.Status.Used) + " "
 		}
 		return out
@@ -177,7 +177,7 @@ func TestResourceQuotaIsExact(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for _, q := range objects.quotas(t.Context(), "x") {
+	for _, q := range quotasOf(t, objects) {
 		for name, used := range q.Status.Used {
 			if used.Value() != in.Load() {
 				t.Errorf("%s: %s is %d, %d have got in", q.Name, name, used.Value(), in.Load())
@@ -187,4 +187,14 @@ func TestResourceQuotaIsExact(t *testing.T) {
 	if in.Load() > 20 || in.Load()+full.Load() > 90 || in.Load() < 20 && full.Load() == 0 {
 		t.Errorf("%d got in, %d were refused", in.Load(), full.Load())
 	}
+}
+
+// quotasOf are the quotas of namespace x.
+func quotasOf(t *testing.T, objects Reader) []*corev1.ResourceQuota {
+	t.Helper()
+	list, err := objects.quotas(t.Context(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }

@@ -46,7 +46,10 @@ func (s ServiceAccount) Admit(ctx context.Context, a *Attributes) error {
 		pod.Spec.ServiceAccountName = defaultAccount
 	}
 	pod.Spec.DeprecatedServiceAccount = pod.Spec.ServiceAccountName
-	account := s.Objects.serviceAccount(ctx, a.Namespace, pod.Spec.ServiceAccountName)
+	account, err := s.Objects.serviceAccount(ctx, a.Namespace, pod.Spec.ServiceAccountName)
+	if err != nil {
+		return err
+	}
 	if account == nil {
 		// That of a new namespace is on its way, and the pod can wait for it.
 		if pod.Spec.ServiceAccountName != defaultAccount {

@@ -43,7 +43,11 @@ func (p DefaultStorageClass) Admit(ctx context.Context, a *Attributes) error {
 	if _, named := claim.Annotations[corev1.BetaStorageClassAnnotation]; named {
 		return nil
 	}
-	if class := storage.Preferred(list[storagev1.StorageClass](ctx, p.Objects, storageClasses)); class != nil {
+	classes, err := list[storagev1.StorageClass](ctx, p.Objects, storageClasses)
+	if err != nil {
+		return err
+	}
+	if class := storage.Preferred(classes); class != nil {
 		claim.Spec.StorageClassName = new(class.Name)
 	}
 	return nil
@@ -83,7 +87,10 @@ func (p ClaimResize) Validate(ctx context.Context, a *Attributes) error {
 	if name == "" || claimClass(old) == "" {
 		return apierrors.NewForbidden(a.Resource.GroupResource(), a.Name, errFixed)
 	}
-	class := get[storagev1.StorageClass](ctx, p.Objects, storageClasses, "", name)
+	class, err := get[storagev1.StorageClass](ctx, p.Objects, storageClasses, "", name)
+	if err != nil {
+		return err
+	}
 	if class == nil || class.AllowVolumeExpansion == nil || !*class.AllowVolumeExpansion {
 		return apierrors.NewForbidden(a.Resource.GroupResource(), a.Name, errFixed)
 	}

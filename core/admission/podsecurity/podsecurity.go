@@ -121,8 +121,8 @@ var (
 
 // GetNamespace implements psa.NamespaceGetter.
 func (c cached) GetNamespace(ctx context.Context, name string) (*corev1.Namespace, error) {
-	if ns := c.objects.Namespace(ctx, name); ns != nil {
-		return ns, nil
+	if ns, err := c.objects.Namespace(ctx, name); ns != nil || err != nil {
+		return ns, err
 	}
 	return nil, apierrors.NewNotFound(corev1.Resource("namespaces"), name)
 }

@@ -2,6 +2,7 @@ package versioned
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,6 +21,9 @@ func NewMatcher(objects admission.Reader) *matching.Matcher {
 	return matching.NewMatcher(namespaces{objects}, client{namespaces: namespaces{objects}})
 }
 
+// patience is how long a store is waited for that does not answer, where nobody says for how long.
+const patience = 10 * time.Second
+
 // namespaces reads the cache, both as a lister and as the client that is asked for what the lister does not have.
 type namespaces struct{ objects admission.Reader }
 
@@ -27,8 +31,10 @@ var _ listersv1.NamespaceLister = namespaces{}
 
 // Get implements listersv1.NamespaceLister.
 func (n namespaces) Get(name string) (*corev1.Namespace, error) {
-	if ns := n.objects.Namespace(context.Background(), name); ns != nil {
-		return ns, nil
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if ns, err := n.objects.Namespace(ctx, name); ns != nil || err != nil {
+		return ns, err
 	}
 	return nil, apierrors.NewNotFound(corev1.Resource("namespaces"), name)
 }
