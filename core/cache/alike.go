@@ -23,16 +23,15 @@ func (c *Collection) Share(obj, old api.Object) {
 		share(obj, like, other)
 	}
 	owners := obj.GetManagedFields()
-	if len(owners) == 0 || like != nil && sameSlice(owners, like.GetManagedFields()) {
-		return
+	var before []metav1.ManagedFieldsEntry
+	if like != nil {
+		before = like.GetManagedFields()
 	}
 	for i := range owners {
-		owners[i].FieldsV1 = known.fields(owners[i].FieldsV1)
+		if i >= len(before) || owners[i].FieldsV1 != before[i].FieldsV1 { // else it is known, or all of the list is shared
+			owners[i].FieldsV1 = known.fields(owners[i].FieldsV1)
+		}
 	}
-}
-
-func sameSlice(a, b []metav1.ManagedFieldsEntry) bool {
-	return len(a) == len(b) && &a[0] == &b[0]
 }
 
 // mostAlike is how many objects a collection holds for others to be like.
