@@ -30,6 +30,7 @@ import (
 
 	"github.com/gantryio/gantry/core/auth"
 	"github.com/gantryio/gantry/core/upgrade"
+	"github.com/gantryio/gantry/core/turns"
 )
 
 const (
@@ -92,6 +93,7 @@ func (s *Server) serveRemote(w http.ResponseWriter, req *http.Request, r *remote
 	w = answer
 	defer func(begun time.Time) { s.figures.ended(key, answer, begun) }(time.Now())
 	if lasting(req, info) {
+		turns.Lasts(req.Context())
 		defer s.figures.lasting(key)()
 	}
 	host := ""
