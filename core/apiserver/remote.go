@@ -29,8 +29,8 @@ import (
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/gantryio/gantry/core/auth"
-	"github.com/gantryio/gantry/core/upgrade"
 	"github.com/gantryio/gantry/core/turns"
+	"github.com/gantryio/gantry/core/upgrade"
 )
 
 const (
