@@ -48,12 +48,7 @@ func kin(obj api.Object) string {
 	return obj.GetNamespace()
 }
 
-// like is an object that obj is probably like, nil when there is none. Of kinds without a specification, such as ConfigMaps, each object has
-// something else to say.
 func (c *Collection) like(obj api.Object) api.Object {
-	if k := c.kind(); !k.HasStatus && !k.Generation {
-		return nil
-	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if e := c.alike[kin(obj)]; e != nil {
