@@ -56,14 +56,7 @@ func (r Reader) Namespace(ctx context.Context, name string) (*corev1.Namespace, 
 
 // Pods returns the pods of a namespace, in order of their names. They are shared, the list is the caller's.
 func (r Reader) Pods(ctx context.Context, namespace string) ([]*corev1.Pod, error) {
-	if err := r.current(ctx); err != nil {
-		return nil, err
-	}
-	var all []*corev1.Pod
-	for _, e := range r.Cache.Of(r.Registry.Resource(corev1.SchemeGroupVersion.WithResource("pods"))).Snapshot().From(namespace, "") {
-		all = append(all, e.Object.(*corev1.Pod))
-	}
-	return all, nil
+	return within[corev1.Pod](ctx, r, corev1.SchemeGroupVersion.WithResource("pods"), namespace)
 }
 
 func (r Reader) runtimeClass(ctx context.Context, name string) (*nodev1.RuntimeClass, error) {

@@ -52,3 +52,31 @@ func isDataKey(key string) bool {
 	}
 	return key != "" && key != "." && !strings.HasPrefix(key, "..") && len(key) <= utilvalidation.DNS1123SubdomainMaxLength
 }
+
+// isLabel tells a label of RFC 1123.
+func isLabel(name string) bool {
+	return len(name) <= utilvalidation.DNS1123LabelMaxLength && !strings.Contains(name, ".") && isSubdomain(name)
+}
+
+// isLabelKey tells what [utilvalidation.IsQualifiedName] takes.
+func isLabelKey(key string) bool {
+	prefix, name, found := strings.Cut(key, "/")
+	if !found {
+		return key != "" && isLabelValue(key)
+	}
+	return isSubdomain(prefix) && name != "" && isLabelValue(name)
+}
+
+// isLabelValue tells what [utilvalidation.IsValidLabelValue] takes.
+func isLabelValue(value string) bool {
+	for i := range len(value) {
+		c := value[i]
+		switch {
+		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9':
+		case (c == '-' || c == '_' || c == '.') && i > 0 && i < len(value)-1:
+		default:
+			return false
+		}
+	}
+	return len(value) <= utilvalidation.LabelValueMaxLength
+}

@@ -153,40 +153,28 @@ func (c *Call) Begin() {
 }
 
 // Yield gives the call's turn away: it is going to wait. It may be called at any time, any number of times.
-func (c *Call) Yield() {
-	if c.Peer == nil {
-		return
-	}
-	t := c.Peer.turns
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c.turn == 0 {
-		return
-	}
-	t.stop(c)
-	if t.first != nil {
-		t.dispatch(time.Now())
-	}
-}
+func (c *Call) Yield() { c.leave(false) }
 
 // End is for when the call has ended.
-func (c *Call) End() {
+func (c *Call) End() { c.leave(true) }
+
+// leave gives the turn away, and with the call's end also its lane.
+func (c *Call) leave(ended bool) {
 	if c.Peer == nil {
 		return
 	}
 	t := c.Peer.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.close()
-	if c.turn == 0 && c.lane == nil {
-		return
+	left := t.stop(c)
+	if ended {
+		c.close()
+		if c.lane != nil {
+			*c.lane = lane{ready: time.Now().Add(pause * c.took)}
+			c.lane, left = nil, true
+		}
 	}
-	t.stop(c)
-	if c.lane != nil {
-		*c.lane = lane{ready: time.Now().Add(pause * c.took)}
-		c.lane = nil
-	}
-	if t.first != nil {
+	if left && t.first != nil {
 		t.dispatch(time.Now())
 	}
 }
@@ -364,16 +352,17 @@ func (t *Turns) start(c *Call) {
 	c.Run.Run()
 }
 
-// stop takes a call's turn.
-func (t *Turns) stop(c *Call) {
+// stop takes a call's turn, if it has one.
+func (t *Turns) stop(c *Call) bool {
 	if c.turn == 0 {
-		return
+		return false
 	}
 	t.holders[c.turn-1], c.turn = nil, 0
 	t.free++
 	if c.lane != nil {
 		c.took = time.Since(c.began)
 	}
+	return true
 }
 
 // arm sets the timer to when something may change without a call that begins or ends.

@@ -55,7 +55,8 @@ func (floodUser) list() string  { return "/api/v1/namespaces/default/configmaps"
 func (u floodUser) get() string { return u.list() + "/flood-1" }
 
 // flood measures what one client feels of another that sends 512 requests at a time, on as many streams of 8 connections, without ever
-// waiting: reads, of which one in eight is a list of 200 objects, and then creates. Both are of one priority level, and on this machine, whose CPUs they share with the server.
+// waiting: reads, of which one in eight is a list of 200 objects, and then creates. Both are of one priority level, and on this machine, whose
+// CPUs they share with the server.
 func flood(ctx context.Context, c *cluster) error {
 	if err := c.start(ctx); err != nil {
 		return err

@@ -12,44 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
-
-var keys = append([]string{
-	"a/b", "/b", "a/", "/", "a/b/c", "A/b", "a/B", "example.com/key", "example.com/-key", "example.com/Key_1.x", "Example.com/x", "a-/b", "a.b-c/d_", "-a/b",
-	metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents, "kubernetes", strings.Repeat("a", 63), strings.Repeat("a", 253) + "/x", strings.Repeat("a", 254) + "/x",
-	"x/" + strings.Repeat("a", 63), "x/" + strings.Repeat("a", 64), "a/ä",
-}, names...)
-
-func checkKey(t *testing.T, key string) {
-	for _, c := range []struct {
-		name string
-		got  bool
-		want []string
-	}{
-		{"isLabelKey", isLabelKey(key), utilvalidation.IsQualifiedName(key)},
-		{"isLabelValue", isLabelValue(key), utilvalidation.IsValidLabelValue(key)},
-		{"isLabel", isLabel(key), utilvalidation.IsDNS1123Label(key)},
-	} {
-		if c.got != (len(c.want) == 0) {
-			t.Errorf("%s(%q) is %t, the library says %q", c.name, key, c.got, c.want)
-		}
-	}
-}
-
-func TestKeys(t *testing.T) {
-	for _, key := range keys {
-		checkKey(t, key)
-	}
-}
-
-func FuzzKeys(f *testing.F) {
-	for _, key := range keys {
-		f.Add(key)
-	}
-	f.Fuzz(checkKey)
-}
 
 // some is a random thing of those given, the first one mostly.
 func some[T any](r *rand.Rand, all ...T) T {
@@ -60,7 +24,7 @@ func some[T any](r *rand.Rand, all ...T) T {
 }
 
 func randomMetadata(r *rand.Rand) metav1.ObjectMeta {
-	key := func(usual string) string { return some(r, append([]string{usual}, keys...)...) }
+	key := func(usual string) string { return some(r, append([]string{usual}, names...)...) }
 	words := func(n int) map[string]string {
 		out := map[string]string{}
 		for range r.Intn(n) {

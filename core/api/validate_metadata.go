@@ -6,7 +6,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -109,32 +108,4 @@ func goodManagers(entries []metav1.ManagedFieldsEntry) bool {
 		}
 	}
 	return true
-}
-
-// isLabel tells a label of RFC 1123.
-func isLabel(name string) bool {
-	return len(name) <= utilvalidation.DNS1123LabelMaxLength && !strings.Contains(name, ".") && isSubdomain(name)
-}
-
-// isLabelKey tells what [utilvalidation.IsQualifiedName] takes.
-func isLabelKey(key string) bool {
-	prefix, name, found := strings.Cut(key, "/")
-	if !found {
-		return key != "" && isLabelValue(key)
-	}
-	return isSubdomain(prefix) && name != "" && isLabelValue(name)
-}
-
-// isLabelValue tells what [utilvalidation.IsValidLabelValue] takes.
-func isLabelValue(value string) bool {
-	for i := range len(value) {
-		c := value[i]
-		switch {
-		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9':
-		case (c == '-' || c == '_' || c == '.') && i > 0 && i < len(value)-1:
-		default:
-			return false
-		}
-	}
-	return len(value) <= utilvalidation.LabelValueMaxLength
 }
