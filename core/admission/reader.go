@@ -19,9 +19,9 @@ type Reader struct {
 	Registry *api.Registry
 }
 
-// current returns once the cache has every acknowledged write. A plugin that cannot know what there is must not let anything through.
-func (r Reader) current(ctx context.Context) error {
-	if err := r.Cache.Latest(ctx); err != nil {
+// current returns once the cache has every acknowledged write to a kind. A plugin that cannot know what there is must not let anything through.
+func (r Reader) current(ctx context.Context, res *api.Resource) error {
+	if err := r.Cache.LatestOf(ctx, res); err != nil {
 		return apierrors.NewTimeoutError(err.Error(), 1)
 	}
 	return nil
@@ -33,7 +33,7 @@ func get[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResource, 
 	if res == nil {
 		return nil, nil
 	}
-	if err := r.current(ctx); err != nil {
+	if err := r.current(ctx, res); err != nil {
 		return nil, err
 	}
 	entry := r.Cache.Of(res).Get(res.Key(namespace, name))
@@ -105,7 +105,7 @@ func within[T any](ctx context.Context, r Reader, gvr schema.GroupVersionResourc
 	if res == nil {
 		return nil, nil
 	}
-	if err := r.current(ctx); err != nil {
+	if err := r.current(ctx, res); err != nil {
 		return nil, err
 	}
 	col := r.Cache.Of(res)

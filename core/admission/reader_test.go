@@ -18,7 +18,7 @@ import (
 // mute is a store that does not say how far it is.
 type mute struct{ cache.Store }
 
-func (mute) Revision(context.Context) (int64, error) { return 0, errors.New("no answer") }
+func (mute) RevisionOf(context.Context, string) (int64, error) { return 0, errors.New("no answer") }
 
 // A plugin that cannot know what there is refuses, for a moment, rather than decide by what there may have been.
 func TestNothingIsLetThroughBlindly(t *testing.T) {

@@ -48,7 +48,7 @@ func (s *Server) Update(ctx context.Context, q *api.Request, obj api.Object) (*c
 
 // current returns the object as of now, nil when there is none.
 func (s *Server) current(ctx context.Context, q *api.Request) (*cache.Entry, error) {
-	if err := s.Cache.Latest(ctx); err != nil {
+	if err := s.Cache.LatestOf(ctx, q.Resource); err != nil {
 		return nil, apierrors.NewTimeoutError(err.Error(), 1)
 	}
 	return s.Cache.Of(q.Resource).Get(q.Key()), nil

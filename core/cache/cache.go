@@ -35,6 +35,7 @@ type Store interface {
 	List(ctx context.Context, prefix string, visit func(store.KV) error) (int64, error)
 	Watch(ctx context.Context, prefix string, revision int64, visit func(events []store.Event, seen int64) error) error
 	Revision(ctx context.Context) (int64, error)
+	RevisionOf(ctx context.Context, prefix string) (int64, error)
 	Acknowledged() (revision int64, known bool)
 	AskProgress(ctx context.Context) error
 }
@@ -221,6 +222,16 @@ func (c *Cache) WaitFor(ctx context.Context, revision int64) error {
 func (c *Cache) IsLatest() bool {
 	revision, known := c.store.Acknowledged()
 	return known && c.Revision() >= revision
+}
+
+// LatestOf is Latest for those who read objects of one kind alone: it returns once the cache has seen every write to that kind that was
+// acknowledged before the call, and does not wait for what is written elsewhere.
+func (c *Cache) LatestOf(ctx context.Context, r *api.Resource) error {
+	revision, err := c.store.RevisionOf(ctx, r.Prefix())
+	if err != nil {
+		return fmt.Errorf("ask for the latest revision of %s: %w", r.Plural, err)
+	}
+	return c.WaitFor(ctx, revision)
 }
 
 // Latest returns once the cache has seen every write that was acknowledged before the call.

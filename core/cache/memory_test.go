@@ -85,6 +85,8 @@ func (m *memory) Revision(context.Context) (int64, error) {
 	return m.revision, nil
 }
 
+func (m *memory) RevisionOf(ctx context.Context, _ string) (int64, error) { return m.Revision(ctx) }
+
 func (m *memory) AskProgress(context.Context) error { return nil }
 
 // put writes a value, or with nil deletes it, and returns the revision.

@@ -30,7 +30,7 @@ func (c *Client) Get(ctx context.Context, key types.NamespacedName, out client.O
 	case r.Computed:
 		return c.getComputed(ctx, r, key, out)
 	}
-	if err := c.Cache.Latest(ctx); err != nil {
+	if err := c.Cache.LatestOf(ctx, r); err != nil {
 		return err
 	}
 	return getKind(ctx, r, c.Cache, key, out)

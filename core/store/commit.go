@@ -54,8 +54,11 @@ func (s *Store) Commit(ctx context.Context, changes []Change) (int64, error) {
 		}
 		return 0, fmt.Errorf("commit %s: %w", changes[0].Key, err)
 	}
-	s.saw(resp.Header.Revision)
+	s.acked.saw(resp.Header.Revision)
 	if resp.Succeeded {
+		for i := range changes {
+			s.acked.wrote(changes[i].Key, resp.Header.Revision)
+		}
 		return resp.Header.Revision, nil
 	}
 	for i, r := range resp.Responses {

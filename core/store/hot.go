@@ -25,7 +25,9 @@ func (m *member) txn(ctx context.Context, req *pb.TxnRequest) (*pb.TxnResponse, 
 	if !m.quota.Available(req) {
 		return nil, rpctypes.ErrNoSpace
 	}
+	m.writes.enter()
 	resp, err := m.etcd.Server.Txn(context.Background(), req)
+	m.writes.leave()
 	switch {
 	case errors.Is(err, etcderrors.ErrRequestTooLarge):
 		return nil, rpctypes.ErrRequestTooLarge

@@ -41,7 +41,7 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-look.C:
-			if revision, ok := past.see(s.acked.Load(), s.inUse()); ok {
+			if revision, ok := past.see(s.acked.all.Load(), s.inUse()); ok {
 				err = s.maintain(ctx, revision, defragWorth)
 				past.inUse = s.inUse()
 			}
@@ -105,7 +105,7 @@ func (s *Store) makeRoom(ctx context.Context) error {
 		return ctx.Err()
 	case <-time.After(pressPause):
 	}
-	err := s.maintain(ctx, s.acked.Load(), pressedWorth)
+	err := s.maintain(ctx, s.acked.all.Load(), pressedWorth)
 	s.space.again()
 	return err
 }

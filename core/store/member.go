@@ -22,6 +22,7 @@ type member struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
 	quota  storage.Quota
+	writes gathering
 }
 
 // Two segments are allocated ahead; etcd's 64 MiB each would be most of a small disk. The size is a

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"sync/atomic"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -40,6 +39,9 @@ type KV struct {
 	Revision, CreatedAt int64
 }
 
+// root is what the keys of all objects begin with.
+const root = "/registry/"
+
 // Store is safe for concurrent use. Open makes one; Close ends it.
 type Store struct {
 	client *clientv3.Client
@@ -57,8 +59,7 @@ type Store struct {
 	closing sync.Mutex
 	closed  bool
 
-	// acked is the highest revision that a call here was answered with.
-	acked atomic.Int64
+	acked acked
 }
 
 // hot is the part of etcd's API that every write goes through.
@@ -119,7 +120,10 @@ func (s *Store) Ready(ctx context.Context) error {
 	if _, err := s.remoteRevision(ctx); err != nil {
 		return fmt.Errorf("read from etcd: %w", err)
 	}
-	s.readied.Do(func() { close(s.ready) })
+	s.readied.Do(func() {
+		s.acked.start.Store(s.acked.all.Load())
+		close(s.ready)
+	})
 	return nil
 }
 
@@ -141,7 +145,7 @@ func (s *Store) Get(ctx context.Context, key string) (kv KV, ok bool, err error)
 	if err != nil {
 		return KV{}, false, fmt.Errorf("get %s: %w", key, translate(err))
 	}
-	s.saw(resp.Header.Revision)
+	s.acked.saw(resp.Header.Revision)
 	if len(resp.Kvs) == 0 {
 		return KV{}, false, nil
 	}
@@ -184,6 +188,7 @@ func (s *Store) put(ctx context.Context, key string, value []byte, revision, ttl
 	if err != nil {
 		return 0, fmt.Errorf("put %s: %w", key, err)
 	}
+	s.acked.wrote(key, revision)
 	return revision, nil
 }
 
@@ -195,6 +200,7 @@ func (s *Store) Delete(ctx context.Context, key string, revision int64) (int64, 
 	if err != nil {
 		return 0, fmt.Errorf("delete %s: %w", key, err)
 	}
+	s.acked.wrote(key, revision)
 	if s.space.low() {
 		s.press()
 	}
@@ -213,7 +219,7 @@ func (s *Store) swap(ctx context.Context, key []byte, revision int64, op *pb.Req
 	if err != nil {
 		return 0, translate(err)
 	}
-	s.saw(resp.Header.Revision)
+	s.acked.saw(resp.Header.Revision)
 	if !resp.Succeeded {
 		return 0, fmt.Errorf("not at revision %d: %w", revision, ErrConflict)
 	}
@@ -225,7 +231,17 @@ func (s *Store) swap(ctx context.Context, key []byte, revision int64, op *pb.Req
 func (s *Store) Revision(ctx context.Context) (int64, error) {
 	if s.member != nil {
 		err := s.Ready(ctx)
-		return s.acked.Load(), err
+		return s.acked.all.Load(), err
+	}
+	return s.remoteRevision(ctx)
+}
+
+// RevisionOf is Revision for those who read nothing but what is below a prefix: it is at least as high as that of every write there that
+// was acknowledged to anybody before the call.
+func (s *Store) RevisionOf(ctx context.Context, prefix string) (int64, error) {
+	if s.member != nil {
+		err := s.Ready(ctx)
+		return s.acked.of(firstPart(prefix)), err
 	}
 	return s.remoteRevision(ctx)
 }
@@ -237,7 +253,7 @@ func (s *Store) Acknowledged() (revision int64, known bool) {
 	}
 	select {
 	case <-s.ready:
-		return s.acked.Load(), true
+		return s.acked.all.Load(), true
 	default:
 		return 0, false
 	}
@@ -248,7 +264,7 @@ func (s *Store) remoteRevision(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, translate(err)
 	}
-	s.saw(resp.Header.Revision)
+	s.acked.saw(resp.Header.Revision)
 	return resp.Header.Revision, nil
 }
 
@@ -257,15 +273,6 @@ func (s *Store) press() {
 	select {
 	case s.pressed <- struct{}{}:
 	default:
-	}
-}
-
-func (s *Store) saw(revision int64) {
-	for {
-		old := s.acked.Load()
-		if revision <= old || s.acked.CompareAndSwap(old, revision) {
-			return
-		}
 	}
 }
 

@@ -43,7 +43,7 @@ func (s *Store) List(ctx context.Context, prefix string, visit func(KV) error) (
 		}
 		if revision == 0 {
 			revision = resp.Header.Revision
-			s.saw(revision)
+			s.acked.saw(revision)
 		}
 		size := 0
 		for _, kv := range resp.Kvs {

@@ -135,7 +135,8 @@ func (b *builder) base(c Config, nodes []netip.Addr) {
 	}
 	toPorts, toRefused := f.toLocal(b.add("ports", "", ports...)), f.toLocal(b.add("ports", "refused", refused...))
 	nat := []rule{f.addrMap(vips), toPorts}
-	no := []rule{f.addrMap(noVips), toRefused}
+	// Only a connection that begins can go to a service, and it alone costs the look at the maps.
+	no := []rule{established(), f.addrMap(noVips), toRefused}
 	post := []rule{masqueradeMarked()}
 	if c.EgressMasquerade && len(b.pods) > 0 {
 		for _, p := range b.pods {

@@ -213,6 +213,17 @@ func (f family) dropMartians() rule {
 	return rule{text: fmt.Sprintf("iifname != lo %s daddr %s drop", f.name, f.loopbackRange), exprs: append(exprs, &expr.Verdict{Kind: expr.VerdictDrop})}
 }
 
+// established lets packets pass of connections that have been answered, and those that belong to them.
+func established() rule {
+	states := binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED)
+	return rule{text: "ct state established,related return", exprs: []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATE, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: states, Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg1, Data: make([]byte, 4)},
+		verdict("return"),
+	}}
+}
+
 func (f family) refuseTCP() rule {
 	return rule{text: "meta l4proto tcp reject with tcp reset", exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg1},
