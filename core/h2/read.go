@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/http"
 	"slices"
@@ -11,27 +12,22 @@ import (
 
 // next reads a frame and does what it says. Its errors end the connection.
 func (c *conn) next() error {
-	f, err := c.framer.ReadFrame()
-	var malformed http2.StreamError
-	if errors.As(err, &malformed) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if malformed.StreamID > c.last && malformed.StreamID%2 == 1 {
-			c.last = malformed.StreamID
-		}
-		c.reset(malformed.StreamID, malformed.Code)
-		return c.overrun()
-	}
+	head, err := c.framer.ReadFrameHeader()
 	if err != nil {
 		return err
+	}
+	if head.Type == http2.FrameWindowUpdate {
+		return c.hearWindow(head)
+	}
+	f, err := c.framer.ReadFrameForHeader(head)
+	if err != nil {
+		return c.malformed(err)
 	}
 	switch f := f.(type) {
 	case *http2.MetaHeadersFrame:
 		return c.hearHeaders(f)
 	case *http2.DataFrame:
 		return c.hearData(f)
-	case *http2.WindowUpdateFrame:
-		return c.hearWindow(f)
 	case *http2.RSTStreamFrame:
 		return c.hearReset(f)
 	case *http2.SettingsFrame:
@@ -49,6 +45,21 @@ func (c *conn) next() error {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	return nil // GOAWAY is about what a server would begin; what is not known is ignored
+}
+
+// malformed answers what is wrong with a frame of one stream. Anything else ends the connection.
+func (c *conn) malformed(err error) error {
+	var bad http2.StreamError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if bad.StreamID > c.last && bad.StreamID%2 == 1 {
+		c.last = bad.StreamID
+	}
+	c.reset(bad.StreamID, bad.Code)
+	return c.overrun()
 }
 
 // mostOwed bounds the answers to frames that need one each, to a client that does not read them.
@@ -113,11 +124,28 @@ func (c *conn) hearPing(f *http2.PingFrame) error {
 // maxWindow is what windows may grow to (RFC 9113, section 6.9.1).
 const maxWindow = 1<<31 - 1
 
-func (c *conn) hearWindow(f *http2.WindowUpdateFrame) error {
+// hearWindow reads the frame itself: a client that receives a large answer sends one with every few kilobytes, and the framer makes each
+// anew (RFC 9113, section 6.9).
+func (c *conn) hearWindow(f http2.FrameHeader) error {
+	if f.Length != 4 {
+		return http2.ConnectionError(http2.ErrCodeFrameSize)
+	}
+	data, err := c.in.Peek(4)
+	if err != nil {
+		return err
+	}
+	increment := int64(binary.BigEndian.Uint32(data) &^ (1 << 31)) // the first bit is reserved
+	_, _ = c.in.Discard(4)
+	switch {
+	case increment == 0 && f.StreamID == 0:
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	case increment == 0:
+		return c.malformed(http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol})
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.StreamID == 0 {
-		if c.window += int64(f.Increment); c.window > maxWindow {
+		if c.window += increment; c.window > maxWindow {
 			return http2.ConnectionError(http2.ErrCodeFlowControl)
 		}
 		c.admit()
@@ -127,7 +155,7 @@ func (c *conn) hearWindow(f *http2.WindowUpdateFrame) error {
 	if st == nil {
 		return c.unknown(f.StreamID)
 	}
-	if st.window += int64(f.Increment); st.window > maxWindow {
+	if st.window += increment; st.window > maxWindow {
 		c.reset(f.StreamID, http2.ErrCodeFlowControl)
 	}
 	st.changed.Broadcast()
