@@ -62,6 +62,7 @@ func newServerCommand() *cobra.Command {
 			if err := os.MkdirAll(c.runDir(), 0o700); err != nil {
 				return fmt.Errorf("make the run folder: %w", err)
 			}
+			defer os.Remove(c.runDir()) // unless somebody else has something there
 			return run.All(cmd.Context(), append(parts, run.Part{Name: "control", Runner: run.Func(s.serveExplain)})...)
 		},
 	}

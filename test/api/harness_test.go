@@ -6,8 +6,11 @@ package api_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,8 +154,24 @@ func (s *server) start(t testing.TB) {
 		"server", "--data", s.data, "--listen", "127.0.0.1", "--port", strconv.Itoa(s.port), "--advertise", "192.0.2.1",
 		"--dns-port", strconv.Itoa(s.dnsPort()),
 	}, s.flags...)
+	t.Cleanup(func() { os.RemoveAll(s.runDir()) }) // of one that was killed
 	s.process = start(t, filepath.Join(t.TempDir(), "log"), nil, path, args...)
 	s.await(t)
+}
+
+// stop is a process's, which leaves no folder that is not among its data.
+func (s *server) stop(t testing.TB) {
+	t.Helper()
+	s.process.stop(t)
+	if _, err := os.Stat(s.runDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a server that has ended leaves %s: %v", s.runDir(), err)
+	}
+}
+
+// runDir is where a server has its sockets whose data lies too deep for them.
+func (s *server) runDir() string {
+	sum := sha256.Sum256([]byte(s.data))
+	return "/run/gantry-" + hex.EncodeToString(sum[:4])
 }
 
 // dnsPort is where the server answers for names.
