@@ -24,6 +24,7 @@ import (
 
 	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -43,7 +44,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	b := ctrl.ControllerManagedBy(mgr).Named("disruption").
 		For(&policyv1.PodDisruptionBudget{}).
-		Watches(&corev1.Pod{}, owner.Enqueue(c.budgetsOf))
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, owner.Enqueue(c.budgetsOf)))
 	for _, o := range sized() {
 		b = b.Watches(o, handler.EnqueueRequestsFromMapFunc(c.relatives))
 	}
@@ -65,6 +66,9 @@ func (c *Controller) relatives(ctx context.Context, o client.Object) []reconcile
 
 func (c *Controller) those(ctx context.Context, namespace string, want func(*policyv1.PodDisruptionBudget) bool) []reconcile.Request {
 	var list policyv1.PodDisruptionBudgetList
+	if owner.None(c.Client, &list, namespace) {
+		return nil
+	}
 	if err := c.Client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 		return nil
 	}

@@ -149,3 +149,21 @@ func TestRetracts(t *testing.T) {
 		})
 	}
 }
+
+// nothing is an API that has nothing and says so. It cannot be listed.
+type nothing struct{ client.Client }
+
+func (nothing) None(client.ObjectList, string) bool { return true }
+
+func TestBudgetsOf(t *testing.T) {
+	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(&policyv1.PodDisruptionBudget{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "b"},
+		Spec:       policyv1.PodDisruptionBudgetSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}},
+	}).Build()
+	if got := (&Controller{Client: api}).budgetsOf(t.Context(), pod("a", true)); len(got) != 1 || got[0].Name != "b" {
+		t.Errorf("budgets are %v", got)
+	}
+	if got := (&Controller{Client: nothing{}}).budgetsOf(t.Context(), pod("a", true)); len(got) != 0 {
+		t.Errorf("where there are none, budgets are %v", got)
+	}
+}

@@ -23,15 +23,14 @@ import (
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/endpointslices"
 	"github.com/gantryio/gantry/core/client/owner"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -69,11 +68,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	return ctrl.ControllerManagedBy(mgr).Named("endpointslice").
 		For(&corev1.Service{}).
-		Watches(&corev1.Pod{}, owner.Enqueue(c.servicesOf), ctrl.WithPredicates(predicate.Funcs{
-			UpdateFunc: func(e event.UpdateEvent) bool {
-				return podMatters(e.ObjectOld.(*corev1.Pod), e.ObjectNew.(*corev1.Pod))
-			},
-		})).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, c.podEvents())).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(serviceOf)).
 		WithOptions(workers.Options(8)).
 		Complete(c)
@@ -121,12 +116,12 @@ func serviceOf(_ context.Context, o client.Object) []reconcile.Request {
 // servicesOf finds the Services that select the pod.
 func (c *Controller) servicesOf(ctx context.Context, o client.Object) []reconcile.Request {
 	var list corev1.ServiceList
-	find := func(value string, opts ...client.ListOption) error {
-		selected := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector(servicesBySelector, value)} // sooner made than MatchingFields
-		return c.Client.List(ctx, &list, append(opts, client.InNamespace(o.GetNamespace()), selected)...)
-	}
-	if find(o.GetNamespace(), client.Limit(1)) == nil && len(list.Items) == 0 {
+	if owner.NoneBy(c.Client, &list, servicesBySelector, o.GetNamespace()) {
 		return nil
+	}
+	find := func(value string) error {
+		selected := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector(servicesBySelector, value)} // sooner made than MatchingFields
+		return c.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), selected)
 	}
 	var out []reconcile.Request
 	for _, p := range byLabels(o) {
@@ -140,6 +135,16 @@ func (c *Controller) servicesOf(ctx context.Context, o client.Object) []reconcil
 		}
 	}
 	return out
+}
+
+// podEvents queues the Services of pods that come or go, or change in what shows in endpoints.
+func (c *Controller) podEvents() owner.Func {
+	enqueue := owner.Enqueue(c.servicesOf)
+	return func(ctx context.Context, old, now client.Object, q source.Queue[reconcile.Request]) {
+		if old == nil || now == nil || podMatters(old.(*corev1.Pod), now.(*corev1.Pod)) {
+			enqueue(ctx, old, now, q)
+		}
+	}
 }
 
 // podMatters tells changes that show in endpoints.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -282,5 +283,38 @@ func TestReconcile(t *testing.T) {
 	}
 	if err := api.Get(t.Context(), request.NamespacedName, &e); client.IgnoreNotFound(err) != nil || err == nil {
 		t.Errorf("endpoints of a service that is gone: %v", err)
+	}
+}
+
+// nothing is an API that has nothing and says so. It cannot be listed.
+type nothing struct{ client.Client }
+
+func (nothing) NoneBy(client.ObjectList, string, string) bool { return true }
+
+func TestPodEvents(t *testing.T) {
+	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(service()).WithIndex(&corev1.Service{}, servicesBySelector, bySelector).Build()
+	other := func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} }
+	annotated := func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }
+	for name, tc := range map[string]struct {
+		api      client.Client
+		old, now client.Object
+		want     int
+	}{
+		"new":                          {api, nil, pod("a", "1.1.1.1"), 1},
+		"gone":                         {api, pod("a", "1.1.1.1"), nil, 1},
+		"new, not selected":            {api, nil, pod("a", "1.1.1.1", other), 0},
+		"ready":                        {api, pod("a", "1.1.1.1", unready), pod("a", "1.1.1.1"), 1},
+		"selected no longer":           {api, pod("a", "1.1.1.1"), pod("a", "1.1.1.1", other), 1},
+		"nothing that shows":           {api, pod("a", "1.1.1.1"), pod("a", "1.1.1.1", annotated), 0},
+		"no Services in its namespace": {nothing{}, nil, pod("a", "1.1.1.1"), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+			defer q.ShutDown()
+			(&Controller{Client: tc.api}).podEvents()(t.Context(), tc.old, tc.now, q)
+			if q.Len() != tc.want {
+				t.Errorf("%d Services queued, want %d", q.Len(), tc.want)
+			}
+		})
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/client/defined"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -71,7 +72,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		if err := index(context.Background(), mgr.GetFieldIndexer(), obj); err != nil {
 			return err
 		}
-		b = b.Watches(obj, c.events(gvk))
+		b = b.WatchesRawSource(source.Of(mgr.GetCache(), obj, c.events(gvk)))
 	}
 	made, err := b.Build(c)
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 )
 
 var (
@@ -163,22 +162,29 @@ func TestEvents(t *testing.T) {
 		slices.Sort(out)
 		return slices.Compact(out)
 	}
-	h.Create(t.Context(), event.CreateEvent{Object: object("x")}, q)
-	h.Update(t.Context(), event.UpdateEvent{ObjectOld: object("x"), ObjectNew: object("x")}, q)
+	h(t.Context(), nil, object("x"), q)
+	h(t.Context(), object("x"), object("x"), q)
+	h(t.Context(), object("x", "a"), object("x", "a"), q)
 	if got := take(); len(got) != 0 {
-		t.Errorf("an object without owners queues %v", got)
+		t.Errorf("objects without owners, or with the same, queue %v", got)
 	}
-	h.Create(t.Context(), event.CreateEvent{Object: object("b", "!a")}, q)
+	h(t.Context(), nil, object("b", "!a"), q)
 	if diff := cmp.Diff([]string{"b"}, take()); diff != "" {
 		t.Error(diff)
 	}
-	h.Delete(t.Context(), event.DeleteEvent{Object: object("b", "!a")}, q)
+	h(t.Context(), object("b", "!a"), object("b", "c"), q)
+	if diff := cmp.Diff([]string{"a", "b"}, take()); diff != "" {
+		t.Errorf("other owners queue the object and the owner that waits: %s", diff)
+	}
+	h(t.Context(), object("b", "!a"), nil, q)
 	if diff := cmp.Diff([]string{"a", "c"}, take()); diff != "" {
 		t.Errorf("a deletion queues the owner that waits and the dependents: %s", diff)
 	}
-	h.Update(t.Context(), event.UpdateEvent{ObjectOld: object("a"), ObjectNew: deleted(object("a"), metav1.FinalizerDeleteDependents)}, q)
-	if diff := cmp.Diff([]string{"a"}, take()); diff != "" {
-		t.Error(diff)
+	for _, old := range []client.Object{nil, object("a")} {
+		h(t.Context(), old, deleted(object("a"), metav1.FinalizerDeleteDependents), q)
+		if diff := cmp.Diff([]string{"a"}, take()); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 

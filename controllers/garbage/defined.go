@@ -3,13 +3,13 @@ package garbage
 import (
 	"context"
 
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/source"
+	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gantryio/gantry/core/client/defined"
+	"github.com/gantryio/gantry/core/client/source"
 )
 
 // follow makes the controller that watches belongs to look at the kinds that users define, too.
@@ -19,7 +19,7 @@ func (c *Controller) follow(mgr manager.Manager, watches controller.TypedControl
 		return index(ctx, mgr.GetFieldIndexer(), metadata(k.GroupVersionKind))
 	}
 	c.defined.Added = func(ctx context.Context, k defined.Kind) error {
-		objects := source.TypedKind[client.Object, item](mgr.GetCache(), metadata(k.GroupVersionKind), c.events(k.GroupVersionKind))
+		objects := source.Of(mgr.GetCache(), metadata(k.GroupVersionKind), c.events(k.GroupVersionKind))
 		if err := watches.Watch(objects); err != nil {
 			return err
 		}
@@ -32,8 +32,8 @@ func (c *Controller) follow(mgr manager.Manager, watches controller.TypedControl
 }
 
 // ownedBy queues what objects of a kind own, once: owners may have gone before anybody watched them.
-func (c *Controller) ownedBy(k defined.Kind) source.TypedSource[item] {
-	return source.TypedFunc[item](func(ctx context.Context, q workqueue.TypedRateLimitingInterface[item]) error {
+func (c *Controller) ownedBy(k defined.Kind) crsource.TypedSource[item] {
+	return crsource.TypedFunc[item](func(ctx context.Context, q queue) error {
 		dependents, err := c.find(ctx, c.cached, client.MatchingFields{byOwnerKind: k.GroupKind().String()})
 		for _, it := range dependents {
 			q.Add(it.item)

@@ -14,9 +14,9 @@ import (
 	crcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gantryio/gantry/core/client/defined"
+	"github.com/gantryio/gantry/core/client/source"
 )
 
 // Elsewhere is what other API servers serve: their objects own and are owned like all others.
@@ -140,7 +140,7 @@ func (f *follower) watch(ctx context.Context, gvk schema.GroupVersionKind) error
 	if err := index(ctx, f.Elsewhere.Cache, metadata(gvk)); err != nil {
 		return err
 	}
-	if err := f.watches.Watch(source.TypedKind[client.Object, item](f.Elsewhere.Cache, metadata(gvk), f.events(gvk))); err != nil {
+	if err := f.watches.Watch(source.Of(f.Elsewhere.Cache, metadata(gvk), f.events(gvk))); err != nil {
 		return err
 	}
 	while, cancel := context.WithCancel(ctx)

@@ -8,44 +8,50 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/gantryio/gantry/core/client/source"
 )
 
-type queue = workqueue.TypedRateLimitingInterface[item]
+type queue = source.Queue[item]
 
 // events queue what a change concerns: the object itself when its owners or its deletion are to be looked
 // at, its dependents when it is gone or waits for them, its owners when it was what they waited for.
-func (c *Controller) events(gvk schema.GroupVersionKind) handler.TypedEventHandler[client.Object, item] {
-	self := func(o client.Object) item { return item{gvk, client.ObjectKeyFromObject(o), o.GetUID()} }
-	return handler.TypedFuncs[client.Object, item]{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
-			if len(e.Object.GetOwnerReferences()) > 0 || finalizing(e.Object) {
-				q.Add(self(e.Object))
-			}
-		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-			refs := !equality.Semantic.DeepEqual(e.ObjectOld.GetOwnerReferences(), e.ObjectNew.GetOwnerReferences())
-			if refs || finalizing(e.ObjectNew) {
-				q.Add(self(e.ObjectNew))
-			}
-			if refs {
-				queueOwners(e.ObjectOld, q)
-			}
-		},
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
-			queueOwners(e.Object, q)
-			gone := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: e.Object.GetNamespace(), UID: e.Object.GetUID()}}
-			dependents, err := c.dependents(ctx, c.cached, gone, false)
-			if err != nil {
-				return
-			}
-			for _, d := range dependents {
-				q.Add(d.item)
-			}
-		},
+func (c *Controller) events(gvk schema.GroupVersionKind) source.Func[item] {
+	return func(ctx context.Context, old, now client.Object, q queue) {
+		if now == nil {
+			c.gone(ctx, old, q)
+			return
+		}
+		var before []metav1.OwnerReference
+		if old != nil {
+			before = old.GetOwnerReferences()
+		}
+		refs := !sameRefs(before, now.GetOwnerReferences())
+		if refs || finalizing(now) {
+			q.Add(item{gvk, client.ObjectKeyFromObject(now), now.GetUID()})
+		}
+		if refs && old != nil {
+			queueOwners(old, q)
+		}
+	}
+}
+
+// sameRefs spares most objects, which have no owner, the comparison by reflection.
+func sameRefs(a, b []metav1.OwnerReference) bool {
+	return len(a) == 0 && len(b) == 0 || equality.Semantic.DeepEqual(a, b)
+}
+
+// gone queues the owners that may have waited for an object that is gone, and its dependents.
+func (c *Controller) gone(ctx context.Context, o client.Object, q queue) {
+	queueOwners(o, q)
+	owner := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: o.GetNamespace(), UID: o.GetUID()}}
+	dependents, err := c.dependents(ctx, c.cached, owner, false)
+	if err != nil {
+		return
+	}
+	for _, d := range dependents {
+		q.Add(d.item)
 	}
 }
 

@@ -17,15 +17,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/client/clock"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -60,7 +58,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		For(&corev1.Namespace{}).
 		WithOptions(workers.Options(4))
 	for _, gvk := range c.Kinds {
-		b = b.Watches(metadata(gvk), c.contentEvents())
+		b = b.WatchesRawSource(source.Of(mgr.GetCache(), metadata(gvk), c.contentEvents))
 	}
 	return b.Complete(c)
 }
@@ -73,14 +71,15 @@ func metadata(gvk schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 }
 
 // contentEvents queues a namespace that ends when something in it is gone.
-func (c *Controller) contentEvents() handler.EventHandler {
-	return handler.Funcs{DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.ending[e.Object.GetNamespace()] {
-			q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: e.Object.GetNamespace()}})
-		}
-	}}
+func (c *Controller) contentEvents(_ context.Context, old, now client.Object, q source.Queue[reconcile.Request]) {
+	if now != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending[old.GetNamespace()] {
+		q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: old.GetNamespace()}})
+	}
 }
 
 // note remembers whether the namespace waits for its content to go.

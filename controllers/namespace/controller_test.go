@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -172,5 +173,26 @@ func TestWaitsForOtherServers(t *testing.T) {
 	c.Elsewhere = func(context.Context) ([]schema.GroupVersionKind, error) { return nil, nil }
 	if _, err := c.Reconcile(t.Context(), request); err != nil || len(*finalized) != 1 {
 		t.Errorf("afterwards: %v, finalized %v", err, *finalized)
+	}
+}
+
+// Only the end of something in a namespace that waits for it brings the namespace back.
+func TestContentEvents(t *testing.T) {
+	c := &Controller{}
+	c.note("old", true)
+	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer q.ShutDown()
+	c.contentEvents(t.Context(), nil, content("old", "a"), q)
+	c.contentEvents(t.Context(), content("old", "a"), content("old", "a"), q)
+	c.contentEvents(t.Context(), content("other", "a"), nil, q)
+	if q.Len() > 0 {
+		t.Errorf("%d queued", q.Len())
+	}
+	c.contentEvents(t.Context(), content("old", "a"), nil, q)
+	if q.Len() != 1 {
+		t.Fatalf("%d queued for a deletion", q.Len())
+	}
+	if got, _ := q.Get(); got != request {
+		t.Errorf("queued %v", got)
 	}
 }

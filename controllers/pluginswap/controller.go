@@ -24,6 +24,7 @@ import (
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
 	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -43,12 +44,13 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 			return err
 		}
 	}
+	running := owner.EnqueueAny(c.running)
 	return ctrl.ControllerManagedBy(mgr).Named("pluginswap").
 		For(&v1alpha1.PluginSwap{}).
-		Watches(&v1alpha1.NodePlugins{}, owner.EnqueueAny(c.running)).
-		Watches(&corev1.Pod{}, owner.EnqueueAny(c.running)).
-		Watches(&policyv1.PodDisruptionBudget{}, owner.EnqueueAny(c.running)).
-		Watches(&v1alpha1.PluginSwap{}, owner.EnqueueAny(c.running)). // Those that wait for another one.
+		WatchesRawSource(source.Of(mgr.GetCache(), &v1alpha1.NodePlugins{}, running)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, running)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &policyv1.PodDisruptionBudget{}, running)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &v1alpha1.PluginSwap{}, running)). // Those that wait for another one.
 		WithOptions(workers.Options(1)).
 		Complete(c)
 }
@@ -56,6 +58,9 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 // running finds the swaps that are not over.
 func (c *Controller) running(ctx context.Context, _ client.Object) []reconcile.Request {
 	var list v1alpha1.PluginSwapList
+	if owner.None(c.Client, &list, "") {
+		return nil
+	}
 	if err := c.Client.List(ctx, &list); err != nil {
 		return nil
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/gantryio/gantry/core/api"
 	"github.com/gantryio/gantry/core/api/quota"
 	"github.com/gantryio/gantry/core/client/defined"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -67,7 +68,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		if obj == nil {
 			obj = metadata(k.GroupVersionKind)
 		}
-		b = b.Watches(obj, c.events(k.resource()))
+		b = b.WatchesRawSource(source.Of(mgr.GetCache(), obj, c.events(k.resource())))
 	}
 	made, err := b.Build(c)
 	if err != nil {

@@ -9,9 +9,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
+	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gantryio/gantry/core/client/defined"
+	"github.com/gantryio/gantry/core/client/source"
 )
 
 // follow makes objects of the kinds that users define be counted, by the controller that watches belongs to.
@@ -25,7 +26,7 @@ func (c *Controller) follow(mgr manager.Manager, watches controller.Controller) 
 		if _, err := mgr.GetCache().GetInformer(ctx, obj); err != nil {
 			return err // tells whether the kind is known
 		}
-		return watches.Watch(source.Kind(mgr.GetCache(), obj, c.events(counted(k).resource())))
+		return watches.Watch(source.Of(mgr.GetCache(), obj, c.events(counted(k).resource())))
 	}
 	c.defined.Added = func(_ context.Context, k defined.Kind) error {
 		if !k.Namespaced {
@@ -41,8 +42,8 @@ func counted(k defined.Kind) Kind {
 }
 
 // countAgain queues all quotas that count a kind, once: there may be objects already.
-func (c *Controller) countAgain(k Kind) source.Source {
-	return source.Func(func(ctx context.Context, q requests) error {
+func (c *Controller) countAgain(k Kind) crsource.Source {
+	return crsource.Func(func(ctx context.Context, q requests) error {
 		var list corev1.ResourceQuotaList
 		if err := c.Client.List(ctx, &list); err != nil {
 			return fmt.Errorf("list quotas: %w", err)

@@ -6,17 +6,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/quota"
+	"github.com/gantryio/gantry/core/client/source"
 )
 
-type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+type requests = source.Queue[reconcile.Request]
 
 // respecified leaves out the charges, of which there is one for each object that is let in.
 func respecified() predicate.Predicate {
@@ -27,16 +26,11 @@ func respecified() predicate.Predicate {
 }
 
 // events counts again when an object has gone, or uses less than before.
-func (c *Controller) events(gr schema.GroupResource) handler.EventHandler {
-	return handler.Funcs{
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q requests) {
-			c.enqueue(ctx, gr, e.Object.GetNamespace(), q)
-		},
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requests) {
-			if lessens(e.ObjectOld, e.ObjectNew) {
-				c.enqueue(ctx, gr, e.ObjectNew.GetNamespace(), q)
-			}
-		},
+func (c *Controller) events(gr schema.GroupResource) source.Func[reconcile.Request] {
+	return func(ctx context.Context, old, now client.Object, q requests) {
+		if old != nil && (now == nil || lessens(old, now)) {
+			c.enqueue(ctx, gr, old.GetNamespace(), q)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package serviceaccount
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -12,10 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -38,20 +39,19 @@ var _ reconcile.Reconciler = (*Controller)(nil)
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	return ctrl.ControllerManagedBy(mgr).Named("serviceaccount").
 		For(&corev1.Namespace{}).
-		Watches(&corev1.ServiceAccount{}, namespaceOf(account)).
-		Watches(&corev1.ConfigMap{}, namespaceOf(configMap)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.ServiceAccount{}, namespaceOf(account))).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.ConfigMap{}, namespaceOf(configMap))).
 		WithOptions(workers.Options(4)).
 		Complete(c)
 }
 
 // namespaceOf queues the namespace of objects of one name.
-func namespaceOf(name string) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		if o.GetName() != name {
-			return nil
+func namespaceOf(name string) source.Func[reconcile.Request] {
+	return func(_ context.Context, old, now client.Object, q source.Queue[reconcile.Request]) {
+		if o := cmp.Or(now, old); o.GetName() == name {
+			q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: o.GetNamespace()}})
 		}
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: o.GetNamespace()}}}
-	})
+	}
 }
 
 // Reconcile implements reconcile.Reconciler.

@@ -7,6 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -49,5 +50,29 @@ func TestReconcile(t *testing.T) {
 				t.Errorf("config map has %v", cm.Data)
 			}
 		})
+	}
+}
+
+func TestEvents(t *testing.T) {
+	named := func(name string) client.Object {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}}
+	}
+	for name, tc := range map[string]struct {
+		old, now client.Object
+		want     int
+	}{
+		"new": {nil, named(configMap), 1}, "changed": {named(configMap), named(configMap), 1}, "gone": {named(configMap), nil, 1},
+		"another": {nil, named("x"), 0}, "another, gone": {named("x"), nil, 0},
+	} {
+		q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+		namespaceOf(configMap)(t.Context(), tc.old, tc.now, q)
+		if q.Len() != tc.want {
+			t.Errorf("%s: %d queued, want %d", name, q.Len(), tc.want)
+		} else if tc.want > 0 {
+			if got, _ := q.Get(); got.Name != "ns" {
+				t.Errorf("%s: queued %v", name, got)
+			}
+		}
+		q.ShutDown()
 	}
 }

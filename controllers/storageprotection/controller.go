@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -31,7 +32,7 @@ type Controller struct {
 // SetupWithManager makes mgr run the controller.
 func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	if err := ctrl.ControllerManagedBy(mgr).Named("pvc-protection").For(&corev1.PersistentVolumeClaim{}).
-		Watches(&corev1.Pod{}, handler.Funcs{UpdateFunc: ended, DeleteFunc: deleted}).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, podEvents)).
 		WithOptions(workers.Options(1)).Complete(reconcile.Func(c.claim)); err != nil {
 		return fmt.Errorf("protect claims: %w", err)
 	}

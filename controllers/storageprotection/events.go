@@ -1,6 +1,7 @@
 package storageprotection
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -14,16 +15,11 @@ import (
 
 type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// ended looks at the claims of a pod that has stopped using them.
-func ended(_ context.Context, e event.TypedUpdateEvent[client.Object], q requests) {
-	if now := e.ObjectNew.(*corev1.Pod); finished(now) && !finished(e.ObjectOld.(*corev1.Pod)) {
-		freed(now, q)
+// podEvents looks at the claims of a pod that has stopped using them, or has gone, however it went.
+func podEvents(_ context.Context, old, now client.Object, q requests) {
+	if old != nil && (now == nil || finished(now.(*corev1.Pod)) && !finished(old.(*corev1.Pod))) {
+		freed(cmp.Or(now, old).(*corev1.Pod), q)
 	}
-}
-
-// deleted looks at the claims of a pod that has gone, however it went.
-func deleted(_ context.Context, e event.TypedDeleteEvent[client.Object], q requests) {
-	freed(e.Object.(*corev1.Pod), q)
 }
 
 func freed(pod *corev1.Pod, q requests) {

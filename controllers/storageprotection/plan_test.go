@@ -7,6 +7,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 func TestPlan(t *testing.T) {
@@ -62,5 +65,33 @@ func TestUses(t *testing.T) {
 	if !usesClass(&corev1.PersistentVolume{Spec: corev1.PersistentVolumeSpec{VolumeAttributesClassName: new("gold")}}, class) ||
 		!usesClass(modifying, class) || usesClass(&corev1.PersistentVolumeClaim{}, class) {
 		t.Error("classes in use are told wrongly")
+	}
+}
+
+func TestPodEvents(t *testing.T) {
+	using := func(phase corev1.PodPhase) client.Object {
+		claim := corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "c"}}
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"}, Spec: corev1.PodSpec{Volumes: []corev1.Volume{{Name: "v", VolumeSource: claim}}},
+			Status: corev1.PodStatus{Phase: phase},
+		}
+	}
+	for name, tc := range map[string]struct {
+		old, now client.Object
+		want     int
+	}{
+		"new":            {nil, using(corev1.PodPending), 0},
+		"new and ended":  {nil, using(corev1.PodFailed), 0},
+		"starts":         {using(corev1.PodPending), using(corev1.PodRunning), 0},
+		"ends":           {using(corev1.PodRunning), using(corev1.PodSucceeded), 1},
+		"ended for long": {using(corev1.PodFailed), using(corev1.PodFailed), 0},
+		"gone":           {using(corev1.PodRunning), nil, 1},
+	} {
+		q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+		podEvents(t.Context(), tc.old, tc.now, q)
+		if q.Len() != tc.want {
+			t.Errorf("%s: %d claims queued, want %d", name, q.Len(), tc.want)
+		}
+		q.ShutDown()
 	}
 }

@@ -19,15 +19,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/client/clock"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -46,7 +44,7 @@ const (
 // sweep is the request to count the pods that have ended. No node has this name.
 var sweep = reconcile.Request{NamespacedName: types.NamespacedName{Name: "/ended"}}
 
-type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+type queue = source.Queue[reconcile.Request]
 
 // Controller reconciles the pods of each Node.
 type Controller struct {
@@ -74,8 +72,8 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 		return err
 	}
 	return ctrl.ControllerManagedBy(mgr).Named("taint").
-		Watches(&corev1.Node{}, nodeEvents()).
-		Watches(&corev1.Pod{}, podEvents()).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Node{}, nodeEvents)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, podEvents)).
 		WithOptions(workers.Options(8)).
 		Complete(c)
 }
@@ -106,40 +104,37 @@ func evicting(n *corev1.Node) []corev1.Taint {
 	return slices.DeleteFunc(slices.Clone(n.Spec.Taints), func(t corev1.Taint) bool { return t.Effect != corev1.TaintEffectNoExecute })
 }
 
+func evicts(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Effect == corev1.TaintEffectNoExecute })
+}
+
 // nodeEvents queues nodes that begin or cease to evict, or that come or go.
-func nodeEvents() handler.EventHandler {
-	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { q.Add(requestOf(e.Object.GetName())) },
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { q.Add(requestOf(e.Object.GetName())) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-			if len(evicting(e.ObjectOld.(*corev1.Node))) > 0 || len(evicting(e.ObjectNew.(*corev1.Node))) > 0 {
-				q.Add(requestOf(e.ObjectNew.GetName()))
-			}
-		},
+func nodeEvents(_ context.Context, old, now client.Object, q queue) {
+	switch {
+	case now == nil:
+		q.Add(requestOf(old.GetName()))
+	case old == nil || evicts(old.(*corev1.Node)) || evicts(now.(*corev1.Node)):
+		q.Add(requestOf(now.GetName()))
 	}
 }
 
+// unborn is what a pod was before it was new.
+var unborn = &corev1.Pod{}
+
 // podEvents queues the nodes of pods that are new there or whose tolerations changed.
-func podEvents() handler.EventHandler {
-	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
-			pod := e.Object.(*corev1.Pod)
-			if pod.Spec.NodeName != "" {
-				q.Add(requestOf(pod.Spec.NodeName))
-			}
-			if ended(pod) {
-				q.AddAfter(sweep, sweepDelay)
-			}
-		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-			old, now := e.ObjectOld.(*corev1.Pod), e.ObjectNew.(*corev1.Pod)
-			if now.Spec.NodeName != "" && (old.Spec.NodeName != now.Spec.NodeName || old.Generation != now.Generation) {
-				q.Add(requestOf(now.Spec.NodeName))
-			}
-			if ended(now) && !ended(old) {
-				q.AddAfter(sweep, sweepDelay)
-			}
-		},
+func podEvents(_ context.Context, before, after client.Object, q queue) {
+	if after == nil {
+		return
+	}
+	old, now := unborn, after.(*corev1.Pod)
+	if before != nil {
+		old = before.(*corev1.Pod)
+	}
+	if now.Spec.NodeName != "" && (old.Spec.NodeName != now.Spec.NodeName || old.Generation != now.Generation) {
+		q.Add(requestOf(now.Spec.NodeName))
+	}
+	if ended(now) && !ended(old) {
+		q.AddAfter(sweep, sweepDelay)
 	}
 }
 

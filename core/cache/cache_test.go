@@ -248,8 +248,11 @@ func TestIndexesFollow(t *testing.T) {
 		if !ok || got != want {
 			t.Errorf("%s: %s %t, want %s", value, got, ok, want)
 		}
+		if none := col.NoneByIndex("node", value); none != (want == "") {
+			t.Errorf("%s: there is none: %v, want %s", value, none, want)
+		}
 	}
-	if _, ok := col.ByIndex("none", ""); ok {
+	if _, ok := col.ByIndex("none", ""); ok || col.NoneByIndex("none", "") {
 		t.Error("an index that nobody made answers")
 	}
 }

@@ -47,6 +47,14 @@ func (c *Collection) ByIndex(name, value string) ([]*Entry, bool) {
 	return out, true
 }
 
+// NoneByIndex tells that no object has the value; false also when there is no such index.
+func (c *Collection) NoneByIndex(name, value string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	x := c.indexes[name]
+	return x != nil && len(x.byKey[value]) == 0
+}
+
 func (x *index) add(e *Entry) {
 	for _, v := range x.values(e.Object) {
 		if x.byKey[v] == nil {

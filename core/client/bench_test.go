@@ -20,6 +20,17 @@ func BenchmarkListOfNothing(b *testing.B) {
 	}
 }
 
+// BenchmarkNone is [BenchmarkListOfNothing] for who does not have to wait.
+func BenchmarkNone(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		var list appsv1.StatefulSetList
+		if !api.None(&list, "default") {
+			b.Fatal("there are some")
+		}
+	}
+}
+
 // BenchmarkListOfNothingByIndex is what the controller of EndpointSlices does for each label of a pod.
 func BenchmarkListOfNothingByIndex(b *testing.B) {
 	if err := local.IndexField(b.Context(), &corev1.Service{}, "bench", func(client.Object) []string { return nil }); err != nil {

@@ -72,6 +72,23 @@ func (c *Client) List(ctx context.Context, out client.ObjectList, opts ...client
 	return listKind(ctx, r, c.Cache, out, opts)
 }
 
+// None tells, at no cost, that the cache has nothing of the list's kind in a namespace, nor anywhere with "". Unlike a list it waits for no
+// write that was acknowledged and has not arrived: that comes with an event.
+func (c *Client) None(of client.ObjectList, namespace string) bool {
+	r, err := c.resource(of)
+	if err != nil || r.Computed {
+		return false
+	}
+	_, none := c.Cache.Of(r.Stored()).None(namespace)
+	return none
+}
+
+// NoneBy is None for what an index made by [Cache.IndexField] has under a value. It is false when there is no such index.
+func (c *Client) NoneBy(of client.ObjectList, index, value string) bool {
+	r, err := c.resource(of)
+	return err == nil && !r.Computed && c.Cache.Of(r.Stored()).NoneByIndex(index, value)
+}
+
 func list(ctx context.Context, g *api.Registry, from *cache.Cache, out client.ObjectList, opts []client.ListOption) error {
 	r, err := resourceOf(g, out)
 	if err != nil {

@@ -29,6 +29,7 @@ import (
 
 	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -57,8 +58,8 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	owned := owner.EnqueueOwner(c.setsOf)
 	return ctrl.ControllerManagedBy(mgr).Named("daemonset").
 		For(&appsv1.DaemonSet{}).
-		Watches(&corev1.Pod{}, owned).
-		Watches(&appsv1.ControllerRevision{}, owned).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, owned)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &appsv1.ControllerRevision{}, owned)).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(c.all), ctrl.WithPredicates(predicate.Funcs{UpdateFunc: concerns})).
 		WithOptions(workers.Options(4)).
 		Complete(c)
@@ -94,6 +95,9 @@ func (c *Controller) setsOf(ctx context.Context, o client.Object) []reconcile.Re
 
 func (c *Controller) those(ctx context.Context, namespace string, want func(*appsv1.DaemonSet) bool) []reconcile.Request {
 	var sets appsv1.DaemonSetList
+	if owner.None(c.Client, &sets, namespace) {
+		return nil
+	}
 	if err := c.Client.List(ctx, &sets, client.InNamespace(namespace)); err != nil {
 		return nil
 	}

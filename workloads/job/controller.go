@@ -27,6 +27,7 @@ import (
 
 	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -71,7 +72,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	err := ctrl.ControllerManagedBy(mgr).Named("job").
 		For(&batchv1.Job{}).
-		Watches(&corev1.Pod{}, owner.EnqueueOwner(c.jobsOf)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, owner.EnqueueOwner(c.jobsOf))).
 		WithOptions(workers.Options(concurrency)).
 		Complete(c)
 	if err != nil {
@@ -79,7 +80,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	strays := &strays{c}
 	return ctrl.ControllerManagedBy(mgr).Named("job-strays").
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(strays.candidate)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, owner.EnqueueAny(strays.candidate))).
 		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(strays.podsOf)).
 		WithOptions(workers.Options(concurrency)).
 		Complete(strays)
@@ -101,6 +102,9 @@ func (c *Controller) jobsOf(ctx context.Context, o client.Object) []reconcile.Re
 		return nil
 	}
 	var jobs batchv1.JobList
+	if owner.None(c.Client, &jobs, o.GetNamespace()) {
+		return nil
+	}
 	if err := c.Client.List(ctx, &jobs, client.InNamespace(o.GetNamespace())); err != nil {
 		return nil
 	}

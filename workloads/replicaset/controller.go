@@ -24,6 +24,7 @@ import (
 
 	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -51,7 +52,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	}
 	return ctrl.ControllerManagedBy(mgr).Named(c.kind().name).
 		For(c.kind().empty()).
-		Watches(&corev1.Pod{}, owner.EnqueueOwner(c.setsOf)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, owner.EnqueueOwner(c.setsOf))).
 		WithOptions(workers.Options(8)).
 		Complete(c)
 }
@@ -76,6 +77,9 @@ func (c *Controller) setsOf(ctx context.Context, o client.Object) []reconcile.Re
 		return nil
 	}
 	sets := c.kind().list()
+	if owner.None(c.Client, sets, o.GetNamespace()) {
+		return nil
+	}
 	if err := c.Client.List(ctx, sets, client.InNamespace(o.GetNamespace())); err != nil {
 		return nil
 	}

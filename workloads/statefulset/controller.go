@@ -28,6 +28,7 @@ import (
 
 	"github.com/gantryio/gantry/core/client/clock"
 	"github.com/gantryio/gantry/core/client/owner"
+	"github.com/gantryio/gantry/core/client/source"
 	"github.com/gantryio/gantry/core/client/workers"
 )
 
@@ -53,8 +54,8 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 	owned := owner.EnqueueOwner(c.setsOf)
 	return ctrl.ControllerManagedBy(mgr).Named("statefulset").
 		For(&appsv1.StatefulSet{}).
-		Watches(&corev1.Pod{}, owned).
-		Watches(&appsv1.ControllerRevision{}, owned).
+		WatchesRawSource(source.Of(mgr.GetCache(), &corev1.Pod{}, owned)).
+		WatchesRawSource(source.Of(mgr.GetCache(), &appsv1.ControllerRevision{}, owned)).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(c.setsOfClaim)).
 		WithOptions(workers.Options(8)).
 		Complete(c)
@@ -93,6 +94,9 @@ func (c *Controller) setsOfClaim(ctx context.Context, o client.Object) []reconci
 
 func (c *Controller) those(ctx context.Context, namespace string, want func(*appsv1.StatefulSet) bool) []reconcile.Request {
 	var sets appsv1.StatefulSetList
+	if owner.None(c.Client, &sets, namespace) {
+		return nil
+	}
 	if err := c.Client.List(ctx, &sets, client.InNamespace(namespace)); err != nil {
 		return nil
 	}
