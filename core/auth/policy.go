@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"slices"
+
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
@@ -18,7 +20,7 @@ var (
 )
 
 func allow(verbs []string, group string, resources ...string) rbacv1.PolicyRule {
-	return rbacv1.PolicyRule{Verbs: verbs, APIGroups: []string{group}, Resources: resources}
+	return rbacv1.PolicyRule{Verbs: slices.Clone(verbs), APIGroups: []string{group}, Resources: resources}
 }
 
 func urls(paths ...string) rbacv1.PolicyRule {
@@ -91,7 +93,7 @@ const issuerRole = "system:service-account-issuer-discovery"
 
 const aggregateTo = "rbac.authorization.k8s.io/aggregate-to-"
 
-// BootstrapRoles are the cluster roles that every cluster has.
+// BootstrapRoles are the cluster roles that every cluster has. They share no memory: who creates an object may change all of it.
 func BootstrapRoles() []*rbacv1.ClusterRole {
 	out := []*rbacv1.ClusterRole{
 		bootstrapRole("cluster-admin", allow([]string{"*"}, "*", "*"), rbacv1.PolicyRule{Verbs: []string{"*"}, NonResourceURLs: []string{"*"}}),
