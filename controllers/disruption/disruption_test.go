@@ -15,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/owner/ownertest"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -150,11 +152,6 @@ func TestRetracts(t *testing.T) {
 	}
 }
 
-// nothing is an API that has nothing and says so. It cannot be listed.
-type nothing struct{ client.Client }
-
-func (nothing) None(client.ObjectList, string) bool { return true }
-
 func TestBudgetsOf(t *testing.T) {
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(&policyv1.PodDisruptionBudget{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "b"},
@@ -163,7 +160,7 @@ func TestBudgetsOf(t *testing.T) {
 	if got := (&Controller{Client: api}).budgetsOf(t.Context(), pod("a", true)); len(got) != 1 || got[0].Name != "b" {
 		t.Errorf("budgets are %v", got)
 	}
-	if got := (&Controller{Client: nothing{}}).budgetsOf(t.Context(), pod("a", true)); len(got) != 0 {
+	if got := (&Controller{Client: ownertest.Nothing{}}).budgetsOf(t.Context(), pod("a", true)); len(got) != 0 {
 		t.Errorf("where there are none, budgets are %v", got)
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gantryio/gantry/core/client/owner/ownertest"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -286,11 +288,6 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// nothing is an API that has nothing and says so. It cannot be listed.
-type nothing struct{ client.Client }
-
-func (nothing) NoneBy(client.ObjectList, string, string) bool { return true }
-
 func TestPodEvents(t *testing.T) {
 	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(service()).WithIndex(&corev1.Service{}, servicesBySelector, bySelector).Build()
 	other := func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} }
@@ -306,7 +303,7 @@ func TestPodEvents(t *testing.T) {
 		"ready":                        {api, pod("a", "1.1.1.1", unready), pod("a", "1.1.1.1"), 1},
 		"selected no longer":           {api, pod("a", "1.1.1.1"), pod("a", "1.1.1.1", other), 1},
 		"nothing that shows":           {api, pod("a", "1.1.1.1"), pod("a", "1.1.1.1", annotated), 0},
-		"no Services in its namespace": {nothing{}, nil, pod("a", "1.1.1.1"), 0},
+		"no Services in its namespace": {ownertest.Nothing{}, nil, pod("a", "1.1.1.1"), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())

@@ -11,12 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gantryio/gantry/core/api/plugins/v1alpha1"
+	"github.com/gantryio/gantry/core/client/owner/ownertest"
 )
-
-// nothing is an API that has nothing and says so. It cannot be listed.
-type nothing struct{ client.Client }
-
-func (nothing) None(client.ObjectList, string) bool { return true }
 
 func TestRunning(t *testing.T) {
 	scheme := runtime.NewScheme()
@@ -31,7 +27,7 @@ func TestRunning(t *testing.T) {
 	if diff := cmp.Diff(want, (&Controller{Client: api}).running(t.Context(), nil)); diff != "" {
 		t.Error(diff)
 	}
-	if got := (&Controller{Client: nothing{}}).running(t.Context(), nil); len(got) != 0 {
+	if got := (&Controller{Client: ownertest.Nothing{}}).running(t.Context(), nil); len(got) != 0 {
 		t.Errorf("where there are no swaps, %v run", got)
 	}
 }
