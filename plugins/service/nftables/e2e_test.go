@@ -242,6 +242,48 @@ func TestWhoReachesWhat(t *testing.T) {
 	}
 }
 
+// A connection that there is already is none to a service that takes its port, however few endpoints that has.
+func TestConnectionsGoOn(t *testing.T) {
+	newNode(t)
+	p := open(t)
+	sync(t, p, web("TCP", func(s *service.Service) { s.Ports[0].NodePort = 0 }))
+	const port = "127.0.0.1:30080"
+	lis, err := net.Listen("tcp4", port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	conn, err := net.Dial("tcp4", port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	peer, err := lis.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	say := func(what string) {
+		t.Helper()
+		heard := make([]byte, len(what))
+		if err := errors.Join(conn.SetDeadline(time.Now().Add(10*time.Second)), peer.SetDeadline(time.Now().Add(10*time.Second))); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, what); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(peer, heard); err != nil || string(heard) != what {
+			t.Fatalf("heard %q, want %q: %v", heard, what, err)
+		}
+	}
+	say("before")
+	sync(t, p, web("TCP", nil))
+	say("after")
+	if got, _ := reach(netip.MustParseAddrPort(port)); got != "refused" {
+		t.Errorf("a new connection: %q, want refused", got)
+	}
+}
+
 // Two instances with tables of their own hand over to each other while clients connect.
 func TestHandOver(t *testing.T) {
 	n := newNode(t)
