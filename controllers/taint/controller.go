@@ -1,5 +1,6 @@
 // Package taint removes the pods that a node no longer keeps: those that do not tolerate a taint
-// NoExecute, or no longer, those of nodes that are gone, and the oldest of too many that have ended.
+// NoExecute, or no longer, those of nodes that are gone, and the oldest of too many that have ended. Those that are deleted before they
+// had a node it notes as failed, which nobody else would for whom a finalizer waits.
 //
 // When a pod has to go follows from the times in the API objects alone, so that a restart of this process
 // neither shortens nor prolongs it.
@@ -121,7 +122,12 @@ func nodeEvents(_ context.Context, old, now client.Object, q queue) {
 // unborn is what a pod was before it was new.
 var unborn = &corev1.Pod{}
 
-// podEvents queues the nodes of pods that are new there or whose tolerations changed.
+// lost tells a pod that is being deleted and never had a node, which would have told how it ended.
+func lost(p *corev1.Pod) bool {
+	return p.DeletionTimestamp != nil && p.Spec.NodeName == "" && !ended(p)
+}
+
+// podEvents queues the nodes of pods that are new there or whose tolerations changed, and pods that are lost.
 func podEvents(_ context.Context, before, after client.Object, q queue) {
 	if after == nil {
 		return
@@ -133,6 +139,9 @@ func podEvents(_ context.Context, before, after client.Object, q queue) {
 	if now.Spec.NodeName != "" && (old.Spec.NodeName != now.Spec.NodeName || old.Generation != now.Generation) {
 		q.Add(requestOf(now.Spec.NodeName))
 	}
+	if lost(now) && !lost(old) {
+		q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(now)})
+	}
 	if ended(now) && !ended(old) {
 		q.AddAfter(sweep, sweepDelay)
 	}
@@ -142,6 +151,9 @@ func podEvents(_ context.Context, before, after client.Object, q queue) {
 func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	if req == sweep {
 		return reconcile.Result{}, c.sweep(ctx)
+	}
+	if req.Namespace != "" { // which nodes have none of
+		return reconcile.Result{}, c.giveUp(ctx, req.NamespacedName)
 	}
 	node := &corev1.Node{}
 	err := c.Client.Get(ctx, req.NamespacedName, node)
@@ -266,6 +278,15 @@ func (c *Controller) quarantine(node string) time.Duration {
 		c.missing[node] = since
 	}
 	return since.Add(quarantine).Sub(c.Clock.Now())
+}
+
+// giveUp notes that a pod has failed that is lost. The finalizer of a Job that replaces only what has failed waits for that.
+func (c *Controller) giveUp(ctx context.Context, name types.NamespacedName) error {
+	pod := &corev1.Pod{}
+	if err := c.Client.Get(ctx, name, pod); err != nil || !lost(pod) {
+		return client.IgnoreNotFound(err)
+	}
+	return c.fail(ctx, pod)
 }
 
 // sweep removes the oldest of the pods that have ended, when there are too many.

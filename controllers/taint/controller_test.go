@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -170,5 +171,41 @@ func TestSweep(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"p0", "p1", "p2"}, h.left(t)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A pod that a finalizer keeps and that never had a node has nobody else to say how it ended.
+func TestLostPodsFail(t *testing.T) {
+	lost := func(name string, change func(*corev1.Pod)) *corev1.Pod {
+		p := pod(name)
+		p.Spec.NodeName, p.Finalizers = "", []string{"example.com/waits"}
+		p.DeletionTimestamp = &metav1.Time{Time: start}
+		change(p)
+		return p
+	}
+	for name, tc := range map[string]struct {
+		pod  *corev1.Pod
+		want corev1.PodPhase
+	}{
+		"lost":         {lost("p", func(*corev1.Pod) {}), corev1.PodFailed},
+		"on a node":    {lost("p", func(p *corev1.Pod) { p.Spec.NodeName = "a" }), corev1.PodRunning},
+		"it has ended": {lost("p", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }), corev1.PodSucceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := setup(tc.pod)
+			if _, err := h.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(tc.pod)}); err != nil {
+				t.Fatal(err)
+			}
+			var got corev1.Pod
+			if err := h.Client.Get(t.Context(), client.ObjectKeyFromObject(tc.pod), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Status.Phase != tc.want {
+				t.Errorf("it is %q, want %q", got.Status.Phase, tc.want)
+			}
+		})
+	}
+	if _, err := setup().Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKey{Namespace: "x", Name: "gone"}}); err != nil {
+		t.Errorf("a pod that has gone meanwhile: %v", err)
 	}
 }

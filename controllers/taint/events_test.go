@@ -37,6 +37,8 @@ func TestEvents(t *testing.T) {
 	waiting := func(p *corev1.Pod) { p.Spec.NodeName = "" }
 	changed := func(p *corev1.Pod) { p.Generation++ }
 	over := func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }
+	deleted := func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: start} }
+	deletedWaiting := func(p *corev1.Pod) { deleted(p); waiting(p) }
 	soft := corev1.Taint{Key: "x", Effect: corev1.TaintEffectNoSchedule}
 	for name, tc := range map[string]struct {
 		hear     func(context.Context, client.Object, client.Object, queue)
@@ -56,6 +58,10 @@ func TestEvents(t *testing.T) {
 		"a pod that ends":               {podEvents, with(as), with(over), []string{"/ended after 5s"}},
 		"a pod that has ended for long": {podEvents, with(over), with(over), nil},
 		"a pod that is gone":            {podEvents, with(as), nil, nil},
+		"a pod that is deleted":         {podEvents, with(as), with(deleted), nil},
+		"a pod that is lost":            {podEvents, with(waiting), with(deletedWaiting), []string{"p"}},
+		"a pod that had been lost":      {podEvents, nil, with(deletedWaiting), []string{"p"}},
+		"a pod that is lost still":      {podEvents, with(deletedWaiting), with(deletedWaiting), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var q noted

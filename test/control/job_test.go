@@ -99,6 +99,37 @@ func TestJobs(t *testing.T) {
 	c.untracked("jobs", 1)
 }
 
+// A Job that replaces only what has failed gets another pod for one that was deleted before it had a node, and is not in the way of its
+// namespace's end.
+func TestJobsWithoutNodes(t *testing.T) {
+	c := start(t)
+	c.namespace("nowhere")
+	c.must(c.Create(c.ctx, jobOf("nowhere", "waits", corev1.PodSucceeded, func(s *batchv1.JobSpec) { s.PodReplacementPolicy = new(batchv1.Failed) })))
+	var first corev1.Pod
+	until(c, &corev1.PodList{}, "nowhere", func(l *corev1.PodList) string {
+		if len(l.Items) == 1 {
+			first = l.Items[0]
+		}
+		return want("pods", len(l.Items), 1)
+	})
+	c.must(c.Delete(c.ctx, &first))
+	until(c, &corev1.PodList{}, "nowhere", func(l *corev1.PodList) string {
+		if len(l.Items) == 1 && l.Items[0].UID == first.UID {
+			return "the pod is still there"
+		}
+		return want("pods", len(l.Items), 1)
+	})
+	c.must(c.Delete(c.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "nowhere"}}))
+	until(c, &corev1.NamespaceList{}, "", func(l *corev1.NamespaceList) string {
+		for i := range l.Items {
+			if l.Items[i].Name == "nowhere" {
+				return "the namespace is still there"
+			}
+		}
+		return ""
+	})
+}
+
 func TestCronJobs(t *testing.T) {
 	c := start(t)
 	c.addNode("n1")
