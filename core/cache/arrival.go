@@ -93,7 +93,7 @@ func (c *Cache) load(ctx context.Context) error {
 		}
 	}
 	changed := newDecoding()
-	revision, err := c.store.List(ctx, root, func(kv store.KV) error {
+	revision, err := c.store.List(ctx, store.Root, func(kv store.KV) error {
 		col := c.owner(kv.Key)
 		if col == nil {
 			return nil

@@ -59,8 +59,6 @@ type waiter struct {
 	reached  chan struct{}
 }
 
-const root = "/registry/"
-
 // New returns a cache of all kinds of the registry; it is empty until Run has loaded it.
 func New(st Store, registry *api.Registry) *Cache {
 	c := &Cache{store: st, synced: make(chan struct{}), waiting: map[*waiter]struct{}{}}
@@ -115,7 +113,7 @@ func (c *Cache) follow(ctx context.Context) error {
 		// The embedded etcd answers before it has taken up all of its log, the rest of which the watch brings.
 		go c.sync(ctx)
 	}
-	err := c.store.Watch(ctx, root, c.Revision()+1, func(events []store.Event, seen int64) error {
+	err := c.store.Watch(ctx, store.Root, c.Revision()+1, func(events []store.Event, seen int64) error {
 		return c.apply(events, seen)
 	})
 	if errors.Is(err, store.ErrCompacted) {
@@ -142,7 +140,7 @@ func (c *Cache) sync(ctx context.Context) {
 
 // owner finds the collection of a key by its longest prefix: /registry/services/specs/… is two deep.
 func (c *Cache) owner(key string) *Collection {
-	rest, all := strings.TrimPrefix(key, root), *c.collections.Load()
+	rest, all := strings.TrimPrefix(key, store.Root), *c.collections.Load()
 	for i := 0; i < len(rest); i++ {
 		if rest[i] != '/' {
 			continue

@@ -24,30 +24,33 @@ func (a *acked) wrote(key string, revision int64) { raise(a.part(firstPart(key))
 
 // of is the highest revision that a write below a first part of the keys has been answered with, or at least as high as that.
 func (a *acked) of(first string) int64 {
-	if parts := a.parts.Load(); parts != nil {
-		if part := (*parts)[first]; part != nil {
-			return max(part.Load(), a.start.Load())
-		}
+	if part := a.known(first); part != nil {
+		return max(part.Load(), a.start.Load())
 	}
 	return a.start.Load()
 }
 
-func (a *acked) part(first string) *atomic.Int64 {
+// known is nil for a part below which nothing has been written.
+func (a *acked) known(first string) *atomic.Int64 {
 	if parts := a.parts.Load(); parts != nil {
-		if part := (*parts)[first]; part != nil {
-			return part
-		}
+		return (*parts)[first]
+	}
+	return nil
+}
+
+func (a *acked) part(first string) *atomic.Int64 {
+	if part := a.known(first); part != nil {
+		return part
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	parts := map[string]*atomic.Int64{}
-	if old := a.parts.Load(); old != nil {
-		if part := (*old)[first]; part != nil {
-			return part
-		}
-		parts = maps.Clone(*old)
+	if part := a.known(first); part != nil {
+		return part
 	}
-	part := &atomic.Int64{}
+	part, parts := &atomic.Int64{}, map[string]*atomic.Int64{}
+	if old := a.parts.Load(); old != nil {
+		maps.Copy(parts, *old)
+	}
 	parts[strings.Clone(first)] = part
 	a.parts.Store(&parts)
 	return part
@@ -55,7 +58,7 @@ func (a *acked) part(first string) *atomic.Int64 {
 
 // firstPart is what a key has below the root, up to the next slash.
 func firstPart(key string) string {
-	rest := strings.TrimPrefix(key, root)
+	rest := strings.TrimPrefix(key, Root)
 	first, _, _ := strings.Cut(rest, "/")
 	return first
 }

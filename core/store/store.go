@@ -39,8 +39,8 @@ type KV struct {
 	Revision, CreatedAt int64
 }
 
-// root is what the keys of all objects begin with.
-const root = "/registry/"
+// Root is what the keys of all objects begin with.
+const Root = "/registry/"
 
 // Store is safe for concurrent use. Open makes one; Close ends it.
 type Store struct {
