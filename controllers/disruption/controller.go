@@ -66,10 +66,7 @@ func (c *Controller) relatives(ctx context.Context, o client.Object) []reconcile
 
 func (c *Controller) those(ctx context.Context, namespace string, want func(*policyv1.PodDisruptionBudget) bool) []reconcile.Request {
 	var list policyv1.PodDisruptionBudgetList
-	if owner.None(c.Client, &list, namespace) {
-		return nil
-	}
-	if err := c.Client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+	if !owner.Find(ctx, c.Client, &list, namespace) {
 		return nil
 	}
 	var out []reconcile.Request

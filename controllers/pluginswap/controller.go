@@ -58,10 +58,7 @@ func (c *Controller) SetupWithManager(mgr manager.Manager) error {
 // running finds the swaps that are not over.
 func (c *Controller) running(ctx context.Context, _ client.Object) []reconcile.Request {
 	var list v1alpha1.PluginSwapList
-	if owner.None(c.Client, &list, "") {
-		return nil
-	}
-	if err := c.Client.List(ctx, &list); err != nil {
+	if !owner.Find(ctx, c.Client, &list, "") {
 		return nil
 	}
 	var out []reconcile.Request

@@ -95,10 +95,7 @@ func (c *Controller) setsOf(ctx context.Context, o client.Object) []reconcile.Re
 
 func (c *Controller) those(ctx context.Context, namespace string, want func(*appsv1.DaemonSet) bool) []reconcile.Request {
 	var sets appsv1.DaemonSetList
-	if owner.None(c.Client, &sets, namespace) {
-		return nil
-	}
-	if err := c.Client.List(ctx, &sets, client.InNamespace(namespace)); err != nil {
+	if !owner.Find(ctx, c.Client, &sets, namespace) {
 		return nil
 	}
 	var out []reconcile.Request

@@ -102,10 +102,7 @@ func (c *Controller) jobsOf(ctx context.Context, o client.Object) []reconcile.Re
 		return nil
 	}
 	var jobs batchv1.JobList
-	if owner.None(c.Client, &jobs, o.GetNamespace()) {
-		return nil
-	}
-	if err := c.Client.List(ctx, &jobs, client.InNamespace(o.GetNamespace())); err != nil {
+	if !owner.Find(ctx, c.Client, &jobs, o.GetNamespace()) {
 		return nil
 	}
 	var out []reconcile.Request

@@ -77,10 +77,7 @@ func (c *Controller) setsOf(ctx context.Context, o client.Object) []reconcile.Re
 		return nil
 	}
 	sets := c.kind().list()
-	if owner.None(c.Client, sets, o.GetNamespace()) {
-		return nil
-	}
-	if err := c.Client.List(ctx, sets, client.InNamespace(o.GetNamespace())); err != nil {
+	if !owner.Find(ctx, c.Client, sets, o.GetNamespace()) {
 		return nil
 	}
 	var out []reconcile.Request

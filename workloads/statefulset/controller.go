@@ -94,10 +94,7 @@ func (c *Controller) setsOfClaim(ctx context.Context, o client.Object) []reconci
 
 func (c *Controller) those(ctx context.Context, namespace string, want func(*appsv1.StatefulSet) bool) []reconcile.Request {
 	var sets appsv1.StatefulSetList
-	if owner.None(c.Client, &sets, namespace) {
-		return nil
-	}
-	if err := c.Client.List(ctx, &sets, client.InNamespace(namespace)); err != nil {
+	if !owner.Find(ctx, c.Client, &sets, namespace) {
 		return nil
 	}
 	var out []reconcile.Request

@@ -92,6 +92,12 @@ func None(r client.Reader, of client.ObjectList, namespace string) bool {
 	return ok && teller.None(of, namespace)
 }
 
+// Find lists a namespace, all of them with "", unless there is [None], and tells whether it has. One that fails counts as nothing: who
+// hears an event has nobody to tell.
+func Find(ctx context.Context, r client.Reader, list client.ObjectList, namespace string) bool {
+	return !None(r, list, namespace) && r.List(ctx, list, client.InNamespace(namespace)) == nil
+}
+
 // NoneBy is [None] for what an index has under a value.
 func NoneBy(r client.Reader, of client.ObjectList, index, value string) bool {
 	teller, ok := r.(interface {
