@@ -27,7 +27,7 @@ var layers = []struct {
 	{"core/cache", []string{"core/api", "core/store"}},
 	{"core/auth", []string{"core/api", "core/store", "core/cache"}},
 	{"core/admission", []string{"core/api", "core/store", "core/cache", "core/auth"}},
-	{"core/apiserver", []string{"core/api", "core/store", "core/cache", "core/auth", "core/admission", "core/upgrade", "core/lazy", "core/turns"}},
+	{"core/apiserver", []string{"core/api", "core/store", "core/cache", "core/auth", "core/admission", "core/upgrade", "core/lazy", "core/turns", "core/h2"}},
 	{"core/client", []string{"core/api", "core/cache"}},
 	{"core/dns", []string{"core/api", "core/client"}},
 	{"core/scheduler", []string{"core/api", "core/client", "interfaces"}},

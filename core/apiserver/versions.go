@@ -27,9 +27,12 @@ func toStored(ctx context.Context, q *api.Request, obj api.Object) (api.Object, 
 	return q.Version.ForStore(ctx, obj)
 }
 
+// converts tells that what q asks for may not be stored in the version that the client speaks, and others may have to be asked to convert it.
+func converts(q *api.Request) bool { return q.Version != nil || q.Resource.Convert != nil }
+
 // shown is an entry in the version that the client speaks. Where that is not the stored one, it is made for this answer.
 func shown(ctx context.Context, q *api.Request, e *cache.Entry) (*cache.Entry, error) {
-	if q.Version == nil && q.Resource.Convert == nil {
+	if !converts(q) {
 		return e, nil
 	}
 	out, err := shownAll(ctx, q, []*cache.Entry{e})
@@ -40,7 +43,7 @@ func shown(ctx context.Context, q *api.Request, e *cache.Entry) (*cache.Entry, e
 }
 
 func shownAll(ctx context.Context, q *api.Request, entries []*cache.Entry) ([]*cache.Entry, error) {
-	if q.Version == nil && q.Resource.Convert == nil {
+	if !converts(q) {
 		return entries, nil
 	}
 	objs := make([]api.Object, len(entries))

@@ -126,25 +126,35 @@ func (w *Watch) Next(ctx context.Context, out []WatchEvent) ([]WatchEvent, error
 		out, w.initial = append(out, w.initial...), nil
 		return out, nil
 	}
-	for n := len(out); ; {
+	for {
 		if err := w.watcher.Wait(ctx); err != nil {
 			return out, err
 		}
-		due := w.due.Swap(false)
-		// Read before polling: what came until then is either polled here or not before the mark.
-		seen := w.cache.Revision()
-		events, err := w.poll(ctx, out)
-		if due {
-			w.marks.Reset(bookmarkEvery)
-		}
-		if err != nil || len(events) > n {
+		if events, err := w.Poll(ctx, out); err != nil || len(events) > len(out) {
 			return events, err
-		}
-		if due {
-			return append(out, WatchEvent{Type: watch.Bookmark, Revision: max(seen, w.sent)}), nil
 		}
 	}
 }
+
+// Poll appends the events that are there to out, at once. It is for when the watch has begun, as Next tells by returning, and else like
+// Next.
+func (w *Watch) Poll(ctx context.Context, out []WatchEvent) ([]WatchEvent, error) {
+	due := w.due.Load() && w.due.Swap(false)
+	if !due {
+		return w.poll(ctx, out)
+	}
+	// Read before polling: what came until then is either polled here or not before the mark.
+	seen := w.cache.Revision()
+	events, err := w.poll(ctx, out)
+	w.marks.Reset(bookmarkEvery)
+	if err != nil || len(events) > len(out) {
+		return events, err
+	}
+	return append(out, WatchEvent{Type: watch.Bookmark, Revision: max(seen, w.sent)}), nil
+}
+
+// Notify has f called whenever Poll may have something, instead of having Next return; see [cache.Watcher.Notify].
+func (w *Watch) Notify(f func()) { w.watcher.Notify(f) }
 
 func (w *Watch) poll(ctx context.Context, out []WatchEvent) ([]WatchEvent, error) {
 	events, err := w.watcher.Poll(w.buf[:0])

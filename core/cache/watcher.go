@@ -54,6 +54,7 @@ type Watcher struct {
 	woken  chan struct{}
 	ctx    context.Context // that Wait was called with last
 	stop   func() bool     // waking when it ends
+	notify atomic.Pointer[func()]
 	cut    atomic.Pointer[error]
 	// patient watchers are never cut for being slow.
 	patient atomic.Bool
@@ -127,8 +128,23 @@ func (c *Collection) leave(w *Watcher) {
 // Woken receives when Poll may have something, and after Wake.
 func (w *Watcher) Woken() <-chan struct{} { return w.woken }
 
+// Notify has f called, now and whenever Wait would return, instead of that, until Notify is called with nil: then Wait returns once
+// more. f is called with locks held, by many at a time: it must not wait, nor use the cache.
+func (w *Watcher) Notify(f func()) {
+	if f == nil {
+		w.notify.Store(nil)
+	} else {
+		w.notify.Store(&f)
+	}
+	w.Wake()
+}
+
 // Wake has Wait return, now or when it is called next. It may be called by any goroutine.
 func (w *Watcher) Wake() {
+	if f := w.notify.Load(); f != nil {
+		(*f)()
+		return
+	}
 	select {
 	case w.woken <- struct{}{}:
 	default:

@@ -77,6 +77,8 @@ type conn struct {
 	initial  int64     // the same of new streams
 	maxFrame int
 	fields   encoder
+
+	tasks tasks
 }
 
 // going is how far a connection has gone towards its end.
@@ -99,6 +101,7 @@ func newConn(ctx context.Context, s *Server, nc *tls.Conn) *conn {
 	c.peer = s.turns.Peer(c.caller())
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.flushed.L = &c.mu
+	c.tasks.c = c
 	c.framer = http2.NewFramer(io.Discard, c.in)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(tableSize, nil)
 	c.framer.MaxHeaderListSize = s.maxHeaderBytes()

@@ -6,6 +6,8 @@
 // Frames are parsed, and header fields encoded, by golang.org/x/net. net/http still accepts connections, does TLS and serves
 // HTTP/1.1: see [Server.Attach].
 //
+// Answers that go on, such as watches, are written to by a [Task].
+//
 // Handlers begin in turns, those of one caller after those of another (see core/turns). A handler gives its turn away when it waits, for its
 // client or, by asking for it, for the end of its context; those that wait for something else call [turns.Yield].
 //

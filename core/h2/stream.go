@@ -104,12 +104,17 @@ func (st *stream) handle() {
 			return
 		}
 		st.res.broken = true
-		if cause != http.ErrAbortHandler && st.c.errorLog != nil {
-			st.c.errorLog.Printf("h2: panic serving %s: %v\n%s", st.c.remote, cause, debug.Stack())
-		}
+		st.failed(cause)
 	}()
 	if st.Err() == nil { // else it was given up before its turn
 		st.c.handler.ServeHTTP(&st.res, st.req)
+	}
+}
+
+// failed logs a panic.
+func (st *stream) failed(cause any) {
+	if cause != http.ErrAbortHandler && st.c.errorLog != nil {
+		st.c.errorLog.Printf("h2: panic serving %s: %v\n%s", st.c.remote, cause, debug.Stack())
 	}
 }
 

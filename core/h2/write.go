@@ -196,13 +196,23 @@ func (c *conn) flush() {
 	if c.flushing || c.out == nil {
 		return
 	}
-	c.flushing = true
 	if len(c.streams) > 1 {
+		c.flushing = true
 		// Others who answer on this connection, if they have something already, get it into the same record.
 		c.mu.Unlock()
 		runtime.Gosched()
 		c.mu.Lock()
+		c.flushing = false
 	}
+	c.flushNow()
+}
+
+// flushNow is flush without looking for what others may add.
+func (c *conn) flushNow() {
+	if c.flushing || c.out == nil {
+		return
+	}
+	c.flushing = true
 	c.write()
 	if c.out == nil || c.err != nil {
 		c.flushEnds()

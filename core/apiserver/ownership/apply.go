@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"bytes"
 	"reflect"
 	"slices"
 	"time"
@@ -27,7 +28,11 @@ func (s *Shape) Apply(obj, patch any, given map[string]any, entries []metav1.Man
 	if a.unsure {
 		return nil, false
 	}
-	others, last, ok := s.parted(entries, w)
+	mine := written{set: ownable(applied.own)}
+	if len(mine.set) > 0 {
+		mine.raw = encode(mine.set)
+	}
+	others, last, ok := s.parted(entries, w, mine)
 	if !ok || last.unmarked() {
 		return nil, false
 	}
@@ -58,8 +63,8 @@ func (s *Shape) Apply(obj, patch any, given map[string]any, entries []metav1.Man
 		}
 		a.differs = a.differs || removed
 	}
-	if own := ownable(applied.own); len(own) > 0 {
-		out = append(out, entryOf(entries, w, own, a.differs))
+	if len(mine.set) > 0 {
+		out = append(out, entryOf(entries, w, mine.raw, a.differs))
 	}
 	if len(out) == 0 {
 		return nil, true
@@ -74,20 +79,31 @@ type owner struct {
 	owned set
 }
 
-// parted parses the entries, and parts what the writer has applied last from the others.
-func (s *Shape) parted(entries []metav1.ManagedFieldsEntry, w Write) (others []owner, last set, ok bool) {
+// written is a set and its encoding.
+type written struct {
+	set set
+	raw []byte
+}
+
+// parted parses the entries, and parts what the writer has applied last from the others. As a rule that is what it applies now.
+func (s *Shape) parted(entries []metav1.ManagedFieldsEntry, w Write, now written) (others []owner, last set, ok bool) {
 	for i := range entries {
 		e := &entries[i]
 		if !regular(e, entries[:i], w.APIVersion) {
 			return nil, nil, false
 		}
-		owned, ok := parse(e.FieldsV1.Raw, s.root)
-		if !ok {
-			return nil, nil, false
+		own := w.applied(e)
+		if own && bytes.Equal(e.FieldsV1.Raw, now.raw) {
+			last = now.set
+			continue
 		}
-		if w.applied(e) {
+		owned, ok := parse(e.FieldsV1.Raw, s.root)
+		switch {
+		case !ok:
+			return nil, nil, false
+		case own:
 			last = owned
-		} else {
+		default:
 			others = append(others, owner{e, owned})
 		}
 	}
@@ -100,14 +116,14 @@ func (w *Write) applied(e *metav1.ManagedFieldsEntry) bool {
 }
 
 // entryOf is the entry of what has been applied. An apply that changed nothing keeps its time.
-func entryOf(entries []metav1.ManagedFieldsEntry, w Write, own set, differs bool) metav1.ManagedFieldsEntry {
+func entryOf(entries []metav1.ManagedFieldsEntry, w Write, own []byte, differs bool) metav1.ManagedFieldsEntry {
 	e := metav1.ManagedFieldsEntry{
 		Manager: w.Manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: w.APIVersion,
-		Subresource: w.Subresource, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: encode(own)},
+		Subresource: w.Subresource, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: own},
 	}
 	if i := slices.IndexFunc(entries, func(e metav1.ManagedFieldsEntry) bool { return w.applied(&e) }); i >= 0 {
 		e.Time = entries[i].Time
-		if string(entries[i].FieldsV1.Raw) == string(e.FieldsV1.Raw) {
+		if bytes.Equal(entries[i].FieldsV1.Raw, own) {
 			e.FieldsV1 = entries[i].FieldsV1
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,25 +20,53 @@ func Trim() {
 }
 
 // DropExecutable takes the pages of the executable out of this process, as Drop does.
-func DropExecutable() {
-	if self, err := os.Readlink("/proc/self/exe"); err == nil {
-		Drop(self)
+func DropExecutable() { drop(executable()) }
+
+// executable stays mapped where it is, and what of it can be written at all has been before it began to run.
+var executable = sync.OnceValue(func() []mapping {
+	self, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return nil
 	}
-}
+	return droppable(self)
+})
 
 // Drop takes the pages of a mapped file out of this process, as the kernel would if memory was short: they stay in the page cache,
 // and what is needed is mapped again when it is touched. Path has no symbolic links. Only what cannot be written and is in the
 // file as it is here is dropped. The caller sees to it that the file stays mapped where it is meanwhile. A failure costs nothing but memory.
-func Drop(path string) {
-	// Only when all is known: what is needed to find the next mapping would bring much of the executable back, 2 MB at once where it lies in
-	// the page cache in large pieces.
-	for _, m := range droppable(path) {
+func Drop(path string) { drop(droppable(path)) }
+
+// drop is called only when all is known: what is needed to find the next mapping would bring much of the executable back, 2 MB at once
+// where it lies in the page cache in large pieces.
+func drop(all []mapping) {
+	for _, m := range all {
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.from, m.to-m.from, unix.MADV_DONTNEED)
 	}
 }
 
-// droppable finds the mappings of a file that have no pages of their own.
+// droppable finds the mappings of a file that have no pages of their own. Shared ones have none; for others the kernel has to look at every
+// page of the process, which takes milliseconds and keeps it from mapping others meanwhile.
 func droppable(path string) []mapping {
+	f, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	var out []mapping
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		m, ok := mapped(lines.Text(), path)
+		switch {
+		case ok && !m.shared:
+			return untouched(path)
+		case ok:
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// untouched finds the mappings of a file whose pages have all been left as they are in the file.
+func untouched(path string) []mapping {
 	f, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return nil
@@ -62,14 +91,18 @@ func droppable(path string) []mapping {
 }
 
 // mapping is a part of the address space.
-type mapping struct{ from, to uintptr }
+type mapping struct {
+	from, to uintptr
+	shared   bool
+}
 
-// mapped reads the first line of a mapping (proc_pid_smaps(5)), and tells whether it is one of the file that cannot be written.
+// mapped reads the line of a mapping (proc_pid_maps(5)), and tells whether it is one of the file that cannot be written.
 func mapped(line, path string) (m mapping, ok bool) {
 	fields := strings.Fields(line)
 	if len(fields) < 6 || !strings.HasPrefix(fields[1], "r-") || !strings.HasSuffix(line, " "+path) || !strings.HasPrefix(path, "/") {
 		return mapping{}, false
 	}
+	m.shared = strings.HasSuffix(fields[1], "s")
 	_, err := fmt.Sscanf(fields[0], "%x-%x", &m.from, &m.to)
 	return m, err == nil && m.to > m.from
 }
