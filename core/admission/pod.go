@@ -173,7 +173,8 @@ func (DefaultTolerations) Admit(_ context.Context, a *Attributes) error {
 			continue
 		}
 		seconds := int64(defaultTolerationSeconds)
-		pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{
+		// The list may be that of the stored pod, too.
+		pod.Spec.Tolerations = append(slices.Clip(pod.Spec.Tolerations), corev1.Toleration{
 			Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &seconds,
 		})
 	}

@@ -64,6 +64,9 @@ type Kind[T any] struct {
 	// Deprecated is told to whoever reads or writes objects over HTTP.
 	Deprecated string
 
+	// SharesBody says that an update of the metadata alone may share the rest with the object that it replaces, for Prepare and admission
+	// write nothing into what an object that has been stored refers to elsewhere. Default is not called then.
+	SharesBody bool
 	// Default fills what the user left out. It is idempotent.
 	Default func(obj *T)
 	// Prepare runs before validation, after the server has dealt with status and generation; old is
@@ -163,7 +166,7 @@ func (k Kind[T]) describe() *Resource {
 	r.Namespaced, r.TTLSeconds = k.Namespaced, k.TTLSeconds
 	r.HasStatus, r.HasScale = k.Subresources&Status != 0, k.Subresources&scale != 0
 	r.Generation, r.StatusMetadata = k.Generation, k.StatusMetadata
-	r.UnconditionalUpdateForbidden, r.CreateOnUpdate = k.UnconditionalUpdateForbidden, k.CreateOnUpdate
+	r.UnconditionalUpdateForbidden, r.CreateOnUpdate, r.SharesBody = k.UnconditionalUpdateForbidden, k.CreateOnUpdate, k.SharesBody
 	r.StatusOnCreate = k.StatusOnCreate
 	r.Question, r.Computed = k.Question, k.Computed
 	r.OrphanDependents, r.OrphanWarning = k.OrphanDependents, k.OrphanWarning

@@ -24,6 +24,8 @@ type Request struct {
 	Admitted bool
 	// Applied tells that managedFields are right already, because the write is a server-side apply.
 	Applied bool
+	// SharesBody tells that the object that is written has all but its metadata from the one that it replaces; see [Kind.SharesBody].
+	SharesBody bool
 	// Warn receives the sentences for Warning headers; nil drops them.
 	Warn func(text string)
 }

@@ -28,7 +28,7 @@ type Resource struct {
 	HasStatus, HasScale          bool
 	Generation, StatusMetadata   bool
 	UnconditionalUpdateForbidden bool
-	CreateOnUpdate               bool
+	CreateOnUpdate, SharesBody   bool
 	StatusOnCreate               bool
 	OrphanDependents             bool
 	Question, Computed           bool

@@ -44,6 +44,9 @@ func TestApplyIsWhatTheLibraryMakes(t *testing.T) {
 	if sum.quick < sum.all/2 || sum.prunedQuickly < sum.pruned/2 || sum.untrackedQuickly < sum.untracked/2 || sum.createdQuickly < sum.created/2 {
 		t.Errorf("more than half of the applies, or of some sort of them, were left to the library: %+v", sum)
 	}
+	if sum.shared == 0 {
+		t.Error("no apply was one to metadata alone")
+	}
 }
 
 // FuzzApply is that test for chains that a seed makes.
@@ -67,7 +70,7 @@ func FuzzApply(f *testing.F) {
 }
 
 // tally counts applies: those that the library makes, those of them that were made without it, and those that it refuses.
-type tally struct{ all, quick, refused, pruned, prunedQuickly, untracked, untrackedQuickly, created, createdQuickly int }
+type tally struct{ all, quick, shared, refused, pruned, prunedQuickly, untracked, untrackedQuickly, created, createdQuickly int }
 
 type applyChain struct {
 	chain
@@ -152,7 +155,7 @@ func (c *applyChain) apply(step int, old api.Object, sum *tally) api.Object {
 	}
 	before := live.DeepCopyObject()
 	merged, wrong := librarys(managers, live, conf, q.Manager, force)
-	got, ok := c.server.mergeQuickly(q, live, conf, force)
+	got, shares, ok := c.server.mergeQuickly(q, live, conf, force)
 	if !reflect.DeepEqual(before, live) {
 		c.t.Fatalf("step %d: the live object was changed", step)
 	}
@@ -177,6 +180,10 @@ func (c *applyChain) apply(step int, old api.Object, sum *tally) api.Object {
 	}
 	sum.quick++
 	c.compare(step, q, data, want, got)
+	if shares {
+		sum.shared++
+		got = got.DeepCopyObject().(api.Object)
+	}
 	got.SetUID("1")
 	return got
 }

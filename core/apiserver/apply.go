@@ -37,7 +37,7 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	}
 	if unknown != nil {
 		// What the schema does not know fails as such, as in Kubernetes, and only the rest as what is not to be decoded.
-		if _, err := s.merge(q, empty(), c, p.Force); err != nil {
+		if _, _, err := s.merge(q, empty(), c, p.Force); err != nil {
 			return nil, false, err
 		}
 		return nil, false, unknown
@@ -45,7 +45,8 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	applied := *q
 	applied.Applied = true
 	entry, err := s.modify(ctx, &applied, func(_ context.Context, current api.Object) (api.Object, error) {
-		obj, err := s.merge(q, current, c, p.Force)
+		obj, shares, err := s.merge(q, current, c, p.Force)
+		applied.SharesBody = shares
 		if err == nil && c.wanted.GetResourceVersion() == "" {
 			obj.SetResourceVersion("")
 		}
@@ -54,7 +55,7 @@ func (s *Server) apply(ctx context.Context, q *api.Request, p api.Patch) (*cache
 	if !apierrors.IsNotFound(err) || q.Subresource != "" || c.wanted.GetUID() != "" || c.wanted.GetResourceVersion() != "" {
 		return entry, false, err
 	}
-	obj, err := s.merge(q, empty(), c, p.Force)
+	obj, _, err := s.merge(q, empty(), c, p.Force)
 	if err != nil {
 		return nil, false, err
 	}
@@ -70,38 +71,38 @@ type configuration struct {
 	typed  api.Object // nil when it has been used
 }
 
-// merge returns what becomes of live, which stays as it is.
-func (s *Server) merge(q *api.Request, live api.Object, c *configuration, force bool) (api.Object, error) {
-	if obj, ok := s.mergeQuickly(q, live, c, force); ok {
-		return obj, nil
+// merge returns what becomes of live, which stays as it is. The result may share all but its metadata with live, as the second one tells.
+func (s *Server) merge(q *api.Request, live api.Object, c *configuration, force bool) (out api.Object, shares bool, err error) {
+	if obj, shares, ok := s.mergeQuickly(q, live, c, force); ok {
+		return obj, shares, nil
 	}
 	managers, err := s.managed.of(q.Spoken(), managedSubresource(q))
 	if err != nil {
-		return nil, apierrors.NewInternalError(err)
+		return nil, false, apierrors.NewInternalError(err)
 	}
 	merged, err := managers.Apply(live.DeepCopyObject(), c.wanted.DeepCopy(), q.Manager, force)
 	if err != nil {
-		return nil, applyError(err)
+		return nil, false, applyError(err)
 	}
 	obj, ok := merged.(api.Object)
 	if !ok {
-		return nil, apierrors.NewInternalError(fmt.Errorf("apply made a %T", merged))
+		return nil, false, apierrors.NewInternalError(fmt.Errorf("apply made a %T", merged))
 	}
 	wholeSeconds(obj)
-	return obj, nil
+	return obj, false, nil
 }
 
 // mergeQuickly does without the library, unless something is unusual.
-func (s *Server) mergeQuickly(q *api.Request, live api.Object, c *configuration, force bool) (api.Object, bool) {
+func (s *Server) mergeQuickly(q *api.Request, live api.Object, c *configuration, force bool) (obj api.Object, shares, ok bool) {
 	shape := s.shapeFor(q)
 	if !c.plain || shape == nil || q.Manager == "kubectl" && (hasLastApplied(live) || hasLastApplied(c.wanted)) {
-		return nil, false
+		return nil, false, false
 	}
 	patch := c.typed
 	if c.typed = nil; patch == nil {
 		patch = q.Resource.New()
 		if !fastjson.Unmarshal(c.data, patch) {
-			return nil, false
+			return nil, false, false
 		}
 	}
 	patch.SetName(c.wanted.GetName())
@@ -111,15 +112,37 @@ func (s *Server) mergeQuickly(q *api.Request, live api.Object, c *configuration,
 	}
 	entries, ok := s.entriesBefore(q, shape, live, who)
 	if !ok {
-		return nil, false
+		return nil, false, false
 	}
-	obj := live.DeepCopyObject().(api.Object)
+	if s.sharesBody(q, live) {
+		// As a rule what is applied is there already, but for some label.
+		obj, own := withOwnMetadata(q.Resource, live)
+		if own.ManagedFields, ok = shape.ApplyToMetadata(obj, patch, c.wanted.Object, entries, who, force); ok {
+			return obj, true, true
+		}
+	}
+	obj = live.DeepCopyObject().(api.Object)
 	entries, ok = shape.Apply(obj, patch, c.wanted.Object, entries, who, force)
 	if !ok {
-		return nil, false
+		return nil, false, false
 	}
 	obj.SetManagedFields(entries)
-	return obj, true
+	return obj, false, true
+}
+
+// sharesBody tells whether what is made of live may share all but the metadata with it, as long as nobody else is asked who might change
+// that.
+func (s *Server) sharesBody(q *api.Request, live api.Object) bool {
+	return q.Resource.SharesBody && q.Subresource == "" && live.GetUID() != "" && s.externals.Idle()
+}
+
+// withOwnMetadata returns an object that shares all but its metadata with obj, and has no managedFields.
+func withOwnMetadata(r *api.Resource, obj api.Object) (api.Object, *metav1.ObjectMeta) {
+	out := r.ShallowCopy(obj)
+	own := api.Metadata(out)
+	own.ManagedFields = nil
+	*own = *own.DeepCopy()
+	return out, own
 }
 
 // beforeFirstApply is who owns what an object had that nobody tracked before it was applied to.

@@ -27,7 +27,7 @@ func BenchmarkApply(b *testing.B) {
 			b.Fatal(err)
 		}
 		c.plain = c.plain && quick
-		out, err := s.merge(q, live, c, false)
+		out, _, err := s.merge(q, live, c, false)
 		if err != nil {
 			b.Fatal(err)
 		}

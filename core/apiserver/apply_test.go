@@ -1,12 +1,16 @@
 package apiserver_test
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -54,6 +58,65 @@ func TestServerSideApply(t *testing.T) {
 	}
 	_, _, err = apply("one", strings.Replace(head, "name: a", "name: b", 1), false)
 	wantStatus(t, err, 400, metav1.StatusReasonBadRequest, "name")
+}
+
+// Applies that change labels alone leave everything else as it is, for whatever kind shares it between the object that there was and the
+// one that there is, also when many apply at once.
+func TestAppliesOfLabels(t *testing.T) {
+	const template = `{"metadata":{"labels":{"app":"a"}},"spec":{"containers":[{"name":"a","image":"example.com/a:1","ports":[{"containerPort":80}],` +
+		`"env":[{"name":"A","valueFrom":{"fieldRef":{"apiVersion":"v1","fieldPath":"metadata.name"}}}],"resources":{"requests":{"cpu":"100m"}},` +
+		`"readinessProbe":{"httpGet":{"port":80}}}],"nodeSelector":{"k":"v"}}}`
+	const workload = `"spec":{"selector":{"matchLabels":{"app":"a"}},"template":` + template
+	bodies := map[string]string{
+		"Pod":        strings.TrimSuffix(template[strings.Index(template, `"spec"`):], "}"),
+		"ConfigMap":  `"data":{"k":"v"}`,
+		"Secret":     `"data":{"k":"dmFsdWU="}`,
+		"ReplicaSet": workload + `}`, "Deployment": workload + `}`, "DaemonSet": workload + `}`,
+		"StatefulSet": workload + `,"serviceName":"a"}`,
+	}
+	ns := shared.namespace(t)
+	for _, r := range shared.api.Registry.All() {
+		if !r.SharesBody {
+			continue
+		}
+		t.Run(r.Kind, func(t *testing.T) {
+			objects := shared.dynamic(t).Resource(r.GroupVersionResource()).Namespace(ns)
+			apply := func(manager string, n int) (*unstructured.Unstructured, error) {
+				body := fmt.Appendf(nil, `{"apiVersion":%q,"kind":%q,"metadata":{"name":"a","labels":{"app":"a",%q:"%d"}},%s}`,
+					r.APIVersion(), r.Kind, manager, n, bodies[r.Kind])
+				return objects.Patch(t.Context(), "a", types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: manager})
+			}
+			first, err := apply("one", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const times = 10
+			var all sync.WaitGroup
+			for _, manager := range []string{"one", "two", "three"} {
+				all.Go(func() {
+					for n := range times {
+						if _, err := apply(manager, n+1); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			last, err := objects.Get(t.Context(), "a", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]string{"app": "a", "one": "10", "two": "10", "three": "10"}
+			if diff := cmp.Diff(want, last.GetLabels()); diff != "" || last.GetGeneration() != first.GetGeneration() {
+				t.Errorf("generation %d, was %d; labels (-want +got):\n%s", last.GetGeneration(), first.GetGeneration(), diff)
+			}
+			delete(first.Object, "metadata")
+			delete(last.Object, "metadata")
+			if diff := cmp.Diff(first.Object, last.Object); diff != "" {
+				t.Errorf("the rest (-before +after):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestApplyOfAStatus(t *testing.T) {

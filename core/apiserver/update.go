@@ -96,7 +96,7 @@ func conditional(obj api.Object) bool {
 func (s *Server) replace(ctx context.Context, q *api.Request, obj api.Object, entry *cache.Entry) (*cache.Entry, error) {
 	r, old := q.Resource, entry.Object
 	chosen := chosenAddress(obj)
-	if r.Default != nil {
+	if r.Default != nil && !q.SharesBody {
 		r.Default(obj)
 	}
 	keepServerFields(r, obj, old)

@@ -22,6 +22,7 @@ var DaemonSets = api.Kind[appsv1.DaemonSet]{
 	Categories: []string{"all"}, Namespaced: true, Generation: true,
 	Subresources:   api.Status,
 	StatusMetadata: true,
+	SharesBody:     true,
 	Default:        defaultDaemonSet,
 	Prepare:        prepareDaemonSet,
 	Validate:       validateDaemonSet,

@@ -31,6 +31,7 @@ var Deployments = api.Kind[appsv1.Deployment]{
 		},
 		Set: func(d *appsv1.Deployment, n int32) { d.Spec.Replicas = &n },
 	},
+	SharesBody:     true,
 	Default:        defaultDeployment,
 	Validate:       validateDeployment,
 	ValidateStatus: validateDeploymentStatus,

@@ -22,6 +22,7 @@ var ReplicaSets = api.Kind[appsv1.ReplicaSet]{
 		},
 		Set: func(rs *appsv1.ReplicaSet, n int32) { rs.Spec.Replicas = &n },
 	},
+	SharesBody: true,
 	Default: func(rs *appsv1.ReplicaSet) {
 		if rs.Spec.Replicas == nil {
 			rs.Spec.Replicas = new(int32(1))

@@ -23,6 +23,7 @@ var StatefulSets = api.Kind[appsv1.StatefulSet]{
 		},
 		Set: func(s *appsv1.StatefulSet, n int32) { s.Spec.Replicas = &n },
 	},
+	SharesBody:     true,
 	Default:        defaultStatefulSet,
 	ValidateName:   utilvalidation.NameIsDNSLabel,
 	Validate:       validateStatefulSet,

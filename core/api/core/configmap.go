@@ -15,7 +15,8 @@ import (
 // ConfigMaps is all that the server, the printer and the docs know of ConfigMap.
 var ConfigMaps = api.Kind[corev1.ConfigMap]{
 	Version: "v1", Name: "ConfigMap", Plural: "configmaps", Short: []string{"cm"}, Namespaced: true,
-	Validate: validateConfigMap,
+	SharesBody: true,
+	Validate:   validateConfigMap,
 	Columns: []api.Column[corev1.ConfigMap]{
 		api.NameColumn[corev1.ConfigMap](),
 		{

@@ -16,6 +16,7 @@ var Pods = api.Kind[corev1.Pod]{
 		"ephemeralcontainers": ephemeralContainers,
 		"resize":              resize,
 	},
+	SharesBody:     true,
 	Default:        DefaultPod,
 	Prepare:        preparePod,
 	Validate:       validatePod,

@@ -16,9 +16,10 @@ import (
 // Secrets is all that the server, the printer and the docs know of Secret.
 var Secrets = api.Kind[corev1.Secret]{
 	Version: "v1", Name: "Secret", Plural: "secrets", Namespaced: true,
-	Default:  func(s *corev1.Secret) { setDefault(&s.Type, corev1.SecretTypeOpaque) },
-	Prepare:  prepareSecret,
-	Validate: validateSecret,
+	SharesBody: true,
+	Default:    func(s *corev1.Secret) { setDefault(&s.Type, corev1.SecretTypeOpaque) },
+	Prepare:    prepareSecret,
+	Validate:   validateSecret,
 	Columns: []api.Column[corev1.Secret]{
 		api.NameColumn[corev1.Secret](),
 		{Name: "Type", Description: "What the keys mean.", Cell: func(s *corev1.Secret) any { return string(s.Type) }},

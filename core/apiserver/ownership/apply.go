@@ -19,10 +19,21 @@ import (
 // that the Go object does not keep as it stands (null, an empty list, a zero that is left out, a quantity that is not in its
 // canonical form), so that the library would find it changed with every apply. obj is then of no use any more.
 func (s *Shape) Apply(obj, patch any, given map[string]any, entries []metav1.ManagedFieldsEntry, w Write, force bool) ([]metav1.ManagedFieldsEntry, bool) {
+	return s.apply(obj, patch, given, entries, w, force, nil)
+}
+
+// ApplyToMetadata is Apply for an obj of which only the metadata is the caller's alone: what else it has is read. It returns false, too, when
+// anything else would be changed. patch can be used once more then.
+func (s *Shape) ApplyToMetadata(obj, patch any, given map[string]any, entries []metav1.ManagedFieldsEntry, w Write, force bool) ([]metav1.ManagedFieldsEntry, bool) {
+	return s.apply(obj, patch, given, entries, w, force, s.root)
+}
+
+// apply changes nothing but the metadata in a struct of the node spare.
+func (s *Shape) apply(obj, patch any, given map[string]any, entries []metav1.ManagedFieldsEntry, w Write, force bool, spare *node) ([]metav1.ManagedFieldsEntry, bool) {
 	if len(entries) == 0 && !w.Creates {
 		return nil, false
 	}
-	a := applying{fresh: len(entries) == 0}
+	a := applying{fresh: len(entries) == 0, spare: spare}
 	to, from := reflect.ValueOf(obj).Elem(), reflect.ValueOf(patch).Elem()
 	applied := a.object(s.root, given, from, to, true, s.reset)
 	if a.unsure {
@@ -57,6 +68,9 @@ func (s *Shape) Apply(obj, patch any, given map[string]any, entries []metav1.Man
 		}
 	}
 	if len(gone) > 0 {
+		if spare != nil && (len(gone) > 1 || gone[0].name != metadata) {
+			return nil, false
+		}
 		removed, ok := s.prune(to, gone, kept)
 		if !ok {
 			return nil, false
@@ -162,8 +176,10 @@ func (a *applied) add(name string, below applied) {
 // it and d the place in the object; there says whether d has a value.
 type applying struct {
 	walk
-	fresh   bool // nobody owns anything of the object
-	differs bool // the object is no longer what it was
+	fresh   bool  // nobody owns anything of the object
+	spare   *node // what has this form is the object, of which only the metadata may be changed; nil when all of it may
+	spared  bool  // what is being merged may not be changed
+	differs bool  // the object is no longer what it was
 }
 
 // at merges one field, item or value of a map. p and d are of one type, which may be a pointer.
@@ -206,8 +222,14 @@ func (a *applying) at(n *node, j any, p, d reflect.Value, there bool, reset *pat
 	return out
 }
 
+const metadata = "f:metadata"
+
 // set puts a value into the object. What is to lie in a value that is new as a whole is there already.
 func (a *applying) set(d, p reflect.Value) {
+	if a.spared {
+		a.unsure = true
+		return
+	}
 	a.differs = true
 	if d.IsValid() {
 		d.Set(p)
@@ -242,6 +264,9 @@ func (a *applying) object(n *node, j map[string]any, p, d reflect.Value, there b
 		to, has := reflect.Value{}, false
 		if there {
 			to, has = f.place(d), !f.of(d).absent
+		}
+		if n == a.spare {
+			a.spared = f.name != metadata
 		}
 		below, whole := reset.at(f.name)
 		if did := a.at(f.node, given, f.place(p), to, has, below); !whole {

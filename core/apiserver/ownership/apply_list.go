@@ -26,10 +26,15 @@ func (a *applying) list(n *node, j any, p val, d reflect.Value, there bool) appl
 	if there {
 		left = a.names(n, d)
 	}
-	places := find(left)
-	if a.unsure || len(places) != len(left) || len(find(right)) != len(right) {
-		a.unsure = true // some name stands there twice
+	// As a rule the same items are given as there are, in the same order.
+	alike := slices.EqualFunc(left, right, func(l, r listed) bool { return l.name == r.name })
+	if a.unsure || twice(left) || !alike && twice(right) {
+		a.unsure = true
 		return applied{}
+	}
+	var places map[string]int
+	if !alike {
+		places = find(left)
 	}
 	items := make([]struct {
 		name string
@@ -38,7 +43,10 @@ func (a *applying) list(n *node, j any, p val, d reflect.Value, there bool) appl
 	for i, r := range right {
 		items[i].name = r.name
 		var to reflect.Value
-		at, has := places[r.name]
+		at, has := i, alike
+		if !alike {
+			at, has = places[r.name]
+		}
 		if has {
 			to = d.Index(at)
 		}
@@ -52,7 +60,7 @@ func (a *applying) list(n *node, j any, p val, d reflect.Value, there bool) appl
 			return applied{}
 		}
 	}
-	if there {
+	if there && !alike {
 		a.arrange(d, p.v, left, right)
 	}
 	slices.SortFunc(items, func(x, y struct {
@@ -109,6 +117,19 @@ func (a *applying) named(n *node, j any, item reflect.Value) bool {
 	return true
 }
 
+// twice tells that some name stands there twice.
+func twice(items []listed) bool {
+	if len(items) > 8 {
+		return len(find(items)) != len(items)
+	}
+	for i, it := range items {
+		if slices.ContainsFunc(items[:i], func(other listed) bool { return other.name == it.name }) {
+			return true
+		}
+	}
+	return false
+}
+
 func find(items []listed) map[string]int {
 	out := make(map[string]int, len(items))
 	for _, it := range items {
@@ -126,6 +147,10 @@ func (a *applying) arrange(d, p reflect.Value, left, right []listed) {
 		kept = kept && order[i] == i
 	}
 	if kept {
+		return
+	}
+	if a.spared {
+		a.unsure = true
 		return
 	}
 	a.differs = true
