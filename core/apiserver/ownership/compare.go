@@ -20,10 +20,10 @@ type outcome struct {
 
 func (c *changes) add(name string, o outcome) {
 	if o.gain || len(o.gained) > 0 {
-		c.gained = append(c.gained, element{name, o.gain, o.gained})
+		c.gained = c.gained.with(element{name, o.gain, o.gained})
 	}
 	if o.lose || len(o.lost) > 0 {
-		c.lost = append(c.lost, element{name, o.lose, o.lost})
+		c.lost = c.lost.with(element{name, o.lose, o.lost})
 	}
 }
 
@@ -162,7 +162,52 @@ func (w *walk) object(n *node, l, r val, reset *paths) outcome {
 	return out
 }
 
+// texts are the values of a map as most maps are.
+func texts(v val) (m map[string]string, ok bool) {
+	if v.absent || v.null {
+		return nil, true
+	}
+	if v.v.Type() == reflect.TypeFor[map[string]string]() && v.v.CanInterface() {
+		m, ok = v.v.Interface().(map[string]string)
+	}
+	return m, ok
+}
+
+// texts compares two maps of texts.
+func (w *walk) texts(l, r map[string]string) changes {
+	var out changes
+	names := make([]string, 0, len(l)+len(r))
+	for name := range l {
+		names = append(names, name)
+	}
+	for name := range r {
+		if _, both := l[name]; !both {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		before, had := l[name]
+		now, has := r[name]
+		if had && has && before == now {
+			continue
+		}
+		if !plain(name) {
+			w.unsure = true
+		}
+		out.add("f:"+name, outcome{gain: has, lose: !has})
+	}
+	return out
+}
+
 func (w *walk) dict(n *node, l, r val) changes {
+	if n.elem.form == leaf {
+		left, plainly := texts(l)
+		right, too := texts(r)
+		if plainly && too {
+			return w.texts(left, right)
+		}
+	}
 	var out changes
 	names := make([]string, 0, length(l)+length(r))
 	find := func(v val) map[string]reflect.Value {

@@ -11,6 +11,14 @@ type element struct {
 	below  set
 }
 
+// with is s and one more element; s is not used any more.
+func (s set) with(e element) set {
+	if s == nil {
+		s = make(set, 0, 4) // few levels have more
+	}
+	return append(s, e)
+}
+
 func union(a, b set) set {
 	if len(a) == 0 {
 		return b
