@@ -136,8 +136,7 @@ func (w *Watch) Next(ctx context.Context, out []WatchEvent) ([]WatchEvent, error
 	}
 }
 
-// Poll appends the events that are there to out, at once. It is for when the watch has begun, as Next tells by returning, and else like
-// Next.
+// Poll is Next without waiting: it appends the events that are there. Next has to have returned once before.
 func (w *Watch) Poll(ctx context.Context, out []WatchEvent) ([]WatchEvent, error) {
 	due := w.due.Load() && w.due.Swap(false)
 	if !due {

@@ -56,7 +56,7 @@ func (t *Task) Stop() {
 }
 
 // Append writes the parts to the answer, all of them or, if the client would have to be waited for, none, and then it returns false. It
-// does so, too, when the answer has ended; writing to it tells why. It is for do alone.
+// does so, too, for more than a connection may owe, and when the answer has ended; writing to it tells why. It is for do alone.
 func (t *Task) Append(parts ...[]byte) bool {
 	var n int64
 	for _, p := range parts {
@@ -72,7 +72,7 @@ func (t *Task) Append(parts ...[]byte) bool {
 			c.flushNow()
 		}
 	}
-	if c.err != nil || st.err != nil || len(c.queue) > 0 || min(c.window, st.window) < n {
+	if c.err != nil || st.err != nil || len(c.queue) > 0 || min(c.window, st.window, backlog) < n {
 		return false
 	}
 	c.window -= n

@@ -97,7 +97,7 @@ func TestTasks(t *testing.T) {
 	f := &told{}
 	url, client := served(t, &Server{}, f.ServeHTTP)
 	const readers, count = 20, 250
-	line := func(i int) string { return fmt.Sprintf("%d %s", i, strings.Repeat("x", 5_000+i*i%50_000)) }
+	line := func(i int) string { return fmt.Sprintf("%d %s", i, strings.Repeat("x", 5_000+i*i%65_000)) }
 	get := func() *bufio.Reader {
 		req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 		if err != nil {
