@@ -14,7 +14,7 @@ import (
 
 // Unmarshal decodes data into obj, a pointer to a zero value, and reports whether it did. What it decodes is
 // what sigs.k8s.io/json decodes from the same data without a strict error. When it reports false, obj is
-// zero again.
+// zero again. A text that is most of the data is a part of it: the data must not be changed afterwards.
 func Unmarshal(data []byte, obj any) bool {
 	v := reflect.ValueOf(obj).Elem()
 	d := decoder{data: data}

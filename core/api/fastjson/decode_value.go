@@ -12,7 +12,7 @@ func text(d *decoder, v reflect.Value) bool {
 	}
 	raw, ok := d.text()
 	if ok {
-		v.SetString(string(raw))
+		v.SetString(d.kept(raw))
 	}
 	return ok
 }
@@ -160,7 +160,7 @@ func labels(d *decoder, v reflect.Value) bool {
 		}
 		value, ok := d.text()
 		if ok {
-			m[k] = string(value)
+			m[k] = d.kept(value)
 		}
 		return ok
 	})

@@ -7,6 +7,7 @@ import (
 	"math"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // maxDepth is how deep values may lie in each other before the library must say whether that is allowed.
@@ -146,6 +147,17 @@ func (d *decoder) text() ([]byte, bool) {
 	}
 	d.at += length + 1
 	return raw, plain(raw)
+}
+
+// worthKeeping is from how many bytes a text may be a part of the data, so that this is kept.
+const worthKeeping = 512
+
+// kept is a text that text has just returned, to be kept. Where it is most of the data it is not copied.
+func (d *decoder) kept(raw []byte) string {
+	if len(raw) >= worthKeeping && 2*len(raw) >= len(d.data) && &raw[0] == &d.data[d.at-len(raw)-1] {
+		return unsafe.String(&raw[0], len(raw))
+	}
+	return string(raw)
 }
 
 // plain reports whether text is UTF-8 without control characters.

@@ -165,7 +165,7 @@ type applied struct {
 
 func (a *applied) add(name string, below applied) {
 	if below.member || len(below.own) > 0 {
-		a.own = a.own.with(element{name, below.member, below.own})
+		a.own = a.own.with(element{name, below.member, below.own}, few)
 	}
 	if below.gain || len(below.gained) > 0 {
 		a.gained = append(a.gained, element{name, below.gain, below.gained})

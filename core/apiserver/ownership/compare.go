@@ -20,10 +20,10 @@ type outcome struct {
 
 func (c *changes) add(name string, o outcome) {
 	if o.gain || len(o.gained) > 0 {
-		c.gained = c.gained.with(element{name, o.gain, o.gained})
+		c.gained = c.gained.with(element{name, o.gain, o.gained}, few)
 	}
 	if o.lose || len(o.lost) > 0 {
-		c.lost = c.lost.with(element{name, o.lose, o.lost})
+		c.lost = c.lost.with(element{name, o.lose, o.lost}, few)
 	}
 }
 
@@ -195,7 +195,12 @@ func (w *walk) texts(l, r map[string]string) changes {
 		if !plain(name) {
 			w.unsure = true
 		}
-		out.add("f:"+name, outcome{gain: has, lose: !has})
+		e := element{name: "f:" + name, member: true}
+		if has {
+			out.gained = out.gained.with(e, len(names))
+		} else {
+			out.lost = out.lost.with(e, len(names))
+		}
 	}
 	return out
 }

@@ -11,10 +11,13 @@ type element struct {
 	below  set
 }
 
-// with is s and one more element; s is not used any more.
-func (s set) with(e element) set {
+// few is what most levels have room enough with.
+const few = 4
+
+// with is s, which is not used any more, and one more element; there are going to be about so many.
+func (s set) with(e element, room int) set {
 	if s == nil {
-		s = make(set, 0, 4) // few levels have more
+		s = make(set, 0, room)
 	}
 	return append(s, e)
 }
