@@ -40,7 +40,7 @@ func (s *Store) Commit(ctx context.Context, changes []Change) (int64, error) {
 			req.Success = append(req.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: key}}})
 			continue
 		}
-		if err := s.space.check(); err != nil {
+		if err := s.space.check(len(c.Value)); err != nil {
 			s.press()
 			return 0, fmt.Errorf("commit %s: %w", c.Key, err)
 		}

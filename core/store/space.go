@@ -17,13 +17,19 @@ type space struct {
 
 	checked atomic.Int64 // when, in Unix milliseconds; 0 before the first time
 	room    atomic.Uint64
+	spent   atomic.Uint64 // of that room since then, at most
 }
 
-// The disk is asked at most this often.
-const spaceInterval = 200 * time.Millisecond
+const (
+	// The disk is asked this often, and when much has been written.
+	spaceInterval = 200 * time.Millisecond
+	// muchSpent is what part of the reserve that is. Large objects fill more than the reserve in the interval.
+	muchSpent = 16
+)
 
-// check fails when there is no room for a write.
-func (s *space) check() error {
+// check fails when there is no room for a write of so many bytes.
+func (s *space) check(size int) error {
+	s.spent.Add(2 * uint64(size)) // to the log and to the database
 	if room := s.look(); room < s.reserve {
 		return fmt.Errorf("%s has room for %d bytes and keeps %d: %w", s.dir, room, s.reserve, ErrNoSpace)
 	}
@@ -40,10 +46,13 @@ func (s *space) look() uint64 {
 		return 0
 	}
 	now := time.Now().UnixMilli()
-	last := s.checked.Load()
-	if now-last < spaceInterval.Milliseconds() || !s.checked.CompareAndSwap(last, now) {
-		return s.room.Load()
+	last, spent := s.checked.Load(), s.spent.Load()
+	fresh := now-last < spaceInterval.Milliseconds() && spent < s.reserve/muchSpent
+	if fresh || !s.checked.CompareAndSwap(last, now) {
+		room := s.room.Load()
+		return room - min(room, spent)
 	}
+	s.spent.Store(0) // what is written meanwhile may count twice
 	free, err := s.free()
 	if err != nil {
 		return s.room.Load()

@@ -169,7 +169,7 @@ func (s *Store) Update(ctx context.Context, key string, value []byte, revision, 
 }
 
 func (s *Store) put(ctx context.Context, key string, value []byte, revision, ttlSeconds int64) (int64, error) {
-	if err := s.space.check(); err != nil {
+	if err := s.space.check(len(value)); err != nil {
 		s.press()
 		return 0, fmt.Errorf("put %s: %w", key, err)
 	}
