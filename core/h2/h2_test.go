@@ -63,8 +63,8 @@ func listen(t testing.TB, s *Server, h http.HandlerFunc) (string, *x509.CertPool
 	return "https://" + l.Addr().String(), roots
 }
 
-// call sends a request and returns the answer and its body.
-func call(t testing.TB, c *http.Client, method, url string, body io.Reader) (*http.Response, string) {
+// ask sends a request and returns the answer, of which the body is to be read and closed.
+func ask(t testing.TB, c *http.Client, method, url string, body io.Reader) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
@@ -74,6 +74,13 @@ func call(t testing.TB, c *http.Client, method, url string, body io.Reader) (*ht
 	if err != nil {
 		t.Fatal(err)
 	}
+	return resp
+}
+
+// call sends a request and returns the answer and its body.
+func call(t testing.TB, c *http.Client, method, url string, body io.Reader) (*http.Response, string) {
+	t.Helper()
+	resp := ask(t, c, method, url, body)
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
@@ -244,14 +251,7 @@ func TestFullDuplex(t *testing.T) {
 		}
 	})
 	in, out := io.Pipe()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", url, in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := ask(t, client, "POST", url, in)
 	defer resp.Body.Close()
 	for i := range 100 {
 		word := fmt.Sprintf("word%d", i)

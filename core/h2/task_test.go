@@ -99,14 +99,7 @@ func TestTasks(t *testing.T) {
 	const readers, count = 20, 250
 	line := func(i int) string { return fmt.Sprintf("%d %s", i, strings.Repeat("x", 5_000+i*i%65_000)) }
 	get := func() *bufio.Reader {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := ask(t, client, "GET", url, nil)
 		t.Cleanup(func() { resp.Body.Close() })
 		return bufio.NewReader(resp.Body)
 	}
@@ -200,14 +193,7 @@ func TestTasksEnd(t *testing.T) {
 		handled <- struct{}{}
 	})
 	get := func(path string) (*http.Response, *Task) {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", url+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := ask(t, client, "GET", url+path, nil)
 		return resp, <-tasks
 	}
 	good, goodTask := get("/")

@@ -4,6 +4,7 @@ package resident
 import (
 	"bufio"
 	"fmt"
+	"iter"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -47,14 +48,9 @@ func drop(all []mapping) {
 // droppable finds the mappings of a file that have no pages of their own. Shared ones have none; for others the kernel has to look at every
 // page of the process, which takes milliseconds and keeps it from mapping others meanwhile.
 func droppable(path string) []mapping {
-	f, err := os.Open("/proc/self/maps")
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = f.Close() }()
 	var out []mapping
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		m, ok := mapped(lines.Text(), path)
+	for line := range lines("/proc/self/maps") {
+		m, ok := mapped(line, path)
 		switch {
 		case ok && !m.shared:
 			return untouched(path)
@@ -67,20 +63,15 @@ func droppable(path string) []mapping {
 
 // untouched finds the mappings of a file whose pages have all been left as they are in the file.
 func untouched(path string) []mapping {
-	f, err := os.Open("/proc/self/smaps")
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = f.Close() }()
 	var out []mapping
 	var m mapping
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if have, ok := mapped(lines.Text(), path); ok {
+	for line := range lines("/proc/self/smaps") {
+		if have, ok := mapped(line, path); ok {
 			m = have
 			continue
 		}
 		// A page that was written before it was protected, as relocations are, is not in the file as it is here.
-		if name, value, _ := strings.Cut(lines.Text(), ":"); m.to != 0 && name == "Anonymous" {
+		if name, value, _ := strings.Cut(line, ":"); m.to != 0 && name == "Anonymous" {
 			if strings.TrimSpace(value) == "0 kB" {
 				out = append(out, m)
 			}
@@ -88,6 +79,19 @@ func untouched(path string) []mapping {
 		}
 	}
 	return out
+}
+
+// lines are those of a file, none where it cannot be read.
+func lines(path string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		f, err := os.Open(path)
+		if err != nil {
+			return
+		}
+		defer func() { _ = f.Close() }()
+		for in := bufio.NewScanner(f); in.Scan() && yield(in.Text()); {
+		}
+	}
 }
 
 // mapping is a part of the address space.
